@@ -1,0 +1,82 @@
+"""What a record's field checks of one value, checked of a whole Arrow column."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantkeep.collection import Collection
+from quantkeep.columns import KEY_BYTES, VALUE_BYTES, Column, Kind
+from quantkeep.errors import InvalidValue, TooLarge
+
+_Complaint = tuple[Any, Callable[[int, Any], InvalidValue]]  # a mask of what is bad, and the error
+
+
+def first(mask: Any) -> int | None:
+    """The place of the first true in a boolean array, if there is one."""
+    if not pc.any(mask).as_py():
+        return None
+    place: int = pc.index(mask, pa.scalar(True)).as_py()
+    return place
+
+
+def check(column: Column, given: Any, collection: Collection) -> None:
+    """Hold every value of *given*, canonical scalars, to what *column* demands.
+
+    Raises:
+        InvalidValue, TooLarge: names the column, the first bad row and its value.
+    """
+    for mask, error in _complaints(column, given, collection):
+        row = first(mask)
+        if row is not None:
+            raise error(row, given[row].as_py())
+
+
+def _complaints(column: Column, given: Any, collection: Collection) -> Iterator[_Complaint]:
+    def refused(row: int, value: Any) -> InvalidValue:
+        return column.refused(value, f"{collection.name}[{row}]")
+
+    def large(row: int, value: Any) -> InvalidValue:
+        size = len(value.encode() if isinstance(value, str) else value)
+        return TooLarge(
+            f"a value of {size:,} bytes",
+            record=f"{collection.name}[{row}]", field=column.name, value=size,
+            expected=f"at most {VALUE_BYTES:,} bytes",
+        )  # fmt: skip
+
+    if not column.nullable and given.null_count:
+        yield pc.is_null(given), refused
+    if column.choices:
+        known = pa.array(column.choices, given.type)
+        yield pc.and_(pc.is_valid(given), pc.invert(pc.is_in(given, known))), refused
+    if column.finite and column.kind is Kind.REAL:
+        yield pc.invert(pc.is_finite(given)), refused
+    if column.between and column.kind in (Kind.REAL, Kind.INTEGER):
+        low, high = column.between
+        within = pc.and_(pc.greater_equal(given, low), pc.less_equal(given, high))
+        yield pc.invert(within), refused
+    if column.kind in (Kind.TEXT, Kind.BINARY, Kind.DOCUMENT):
+        yield pc.greater(pc.binary_length(given), VALUE_BYTES), large
+    if column.kind in (Kind.TEXT, Kind.DOCUMENT):
+        yield from _text_complaints(column, given, collection)
+
+
+def _text_complaints(column: Column, given: Any, collection: Collection) -> Iterator[_Complaint]:
+    def nul(row: int, value: Any) -> InvalidValue:
+        return InvalidValue(
+            "holds a NUL character, which not every engine can store",
+            record=f"{collection.name}[{row}]", field=column.name, value=value,
+            expected="text without \\x00",
+        )  # fmt: skip
+
+    def long(row: int, value: Any) -> InvalidValue:
+        return TooLarge(
+            f"is a key of {len(value.encode())} bytes",
+            record=f"{collection.name}[{row}]", field=column.name, value=value,
+            expected=f"at most {KEY_BYTES} bytes of UTF-8",
+        )  # fmt: skip
+
+    yield pc.match_substring(given, "\0"), nul
+    if column.name in collection.indexed:
+        yield pc.greater(pc.binary_length(given), KEY_BYTES), long

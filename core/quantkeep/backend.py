@@ -1,0 +1,197 @@
+"""The interface of every backend: a handful of primitives, on which all five stores are written.
+
+See ``docs/backend-authors.md`` for the contract in words, and run ``quantkeep conformance URL`` for
+the contract in tests. A backend may trust what it is given: batches are sealed, queries bound.
+"""
+
+import abc
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from quantkeep.batch import Batch, Receipt
+from quantkeep.collection import Collection, Key, StoredRow
+from quantkeep.errors import Unsupported
+from quantkeep.query import Query, Tally
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Durability(enum.IntEnum):
+    """What survives once a commit has returned."""
+
+    MEMORY = 0  # nothing
+    PROCESS = 1  # kill -9 of the client
+    SERVER = 2  # kill -9 of the store's server
+    DISK = 3  # a power cut
+    REPLICATED = 4  # the loss of a disk or node
+
+    @classmethod
+    def named(cls, name: "str | Durability") -> "Durability":
+        """The level called *name*; raises ``ValueError`` with the names there are."""
+        try:
+            return name if isinstance(name, Durability) else cls[name.upper()]
+        except (KeyError, AttributeError):
+            levels = ", ".join(level.name.lower() for level in cls)
+            raise ValueError(f"durability {name!r}: expected one of {levels}") from None
+
+
+class Capability(enum.Flag):
+    """What a backend promises beyond the contract that all keep. Each is checked both ways."""
+
+    NONE = 0
+    PERSISTENT = enum.auto()  # what was committed is there when the keep is opened again
+    MULTI_PROCESS = enum.auto()  # several processes of one host may write at once
+    MULTI_HOST = enum.auto()  # so may several hosts
+    PUSH_DOWN = enum.auto()  # queries and tallies run where the rows are
+    SNAPSHOT_READS = enum.auto()  # a running scan is not disturbed by commits beside it
+    STORE_CLOCK = enum.auto()  # stamps and leases use the store's clock, not the client's
+    FAILPOINTS = enum.auto()  # write paths pass named points that tests can arm
+
+
+@attrs.frozen
+class Head:
+    """How far a stream has come."""
+
+    stream: Key
+    revision: int
+
+
+@attrs.frozen
+class Health:
+    """What a backend says of itself to ``quantkeep doctor`` and ``keep.health()``."""
+
+    ok: bool
+    durability: Durability
+    facts: Mapping[str, Any]  # versions, settings, paths; never a secret
+    warnings: tuple[str, ...] = ()
+
+
+class Backend(abc.ABC):
+    """One opened engine. Shared between threads; not usable in a forked child.
+
+    Attributes:
+        name: the scheme it is found by.
+        capabilities: what it promises beyond the contract.
+        durability: the level that its observed settings reach.
+    """
+
+    name: ClassVar[str]
+    capabilities: Capability
+    durability: Durability
+
+    @abc.abstractmethod
+    def description(self) -> str | None:
+        """The text the keep remembers of its collections; ``None`` in a keep that is new (Z-3)."""
+
+    @abc.abstractmethod
+    def ensure(self, collections: Sequence[Collection], description: str) -> None:
+        """Make room for *collections*, and remember *description*.
+
+        Columns and indexes that were added to a collection are added to what is there; nothing is
+        dropped. Idempotent, and safe when several processes do it at once.
+        """
+
+    @abc.abstractmethod
+    def commit(self, batch: Batch) -> Receipt:
+        """Apply all of *batch*, or nothing of it.
+
+        Raises:
+            Conflict, StaleOwner, InvalidReference: a precondition or constraint does not hold.
+            Regression: a log is behind what this handle has already seen of it.
+            OutcomeUnknown: the answer was lost.
+        """
+
+    @abc.abstractmethod
+    def outcome(self, op_id: str) -> Receipt | None:
+        """The receipt of the batch that was applied under *op_id*, if one was."""
+
+    @abc.abstractmethod
+    def get(self, collection: Collection, key: Key) -> StoredRow | None:
+        """The row known by the canonical *key*."""
+
+    @abc.abstractmethod
+    def scan(self, collection: Collection, query: Query) -> Iterator[StoredRow]:
+        """The rows that the bound *query* asks for, in its order, in bounded memory."""
+
+    @abc.abstractmethod
+    def heads(self, collection: Collection) -> list[Head]:
+        """The head of each stream of *collection* that has had a revision, by stream."""
+
+    def tally(self, collection: Collection, tally: Tally) -> list[tuple[Any, ...]]:
+        """Answer the bound *tally*. An engine that can do it in place overrides this."""
+        rows = self.scan(collection, Query())
+        return tally.run(collection, rows, lambda other: self.scan(other, Query()))
+
+    def scan_arrow(
+        self, collection: Collection, query: Query, *, batch_rows: int = 10_000
+    ) -> "Iterator[pa.RecordBatch] | None":
+        """The same rows as record batches, their digests checked; ``None``: let core convert."""
+        return None
+
+    # -- blobs: immutable, content-addressed, invisible until a commit refers to them (Z-7) --------
+
+    @abc.abstractmethod
+    def put_blob(self, digest: str, data: bytes) -> None:
+        """Stage *data*, at most 4 MiB, under the hexadecimal *digest* of its content.
+
+        Staging what is there already renews the time it was staged at, so that whoever is about to
+        refer to it does not lose it to a collection of garbage.
+        """
+
+    @abc.abstractmethod
+    def open_blob(self, digest: str) -> bytes | None:
+        """The bytes staged under *digest*."""
+
+    @abc.abstractmethod
+    def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
+        """Forget the blob, if it is there and was last staged before that time, if one is given."""
+
+    @abc.abstractmethod
+    def list_blobs(self) -> Iterator[tuple[str, int]]:
+        """Each blob's digest, and when it was last staged, in microseconds since the epoch."""
+
+    # -- housekeeping ------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def now(self) -> int:
+        """The store's clock, in microseconds since the epoch."""
+
+    @abc.abstractmethod
+    def health(self) -> Health:
+        """What the engine says of itself, observed now."""
+
+    @abc.abstractmethod
+    def sizes(self) -> Mapping[str, int]:
+        """Rows of each collection, by name, and ``"bytes"`` where the engine knows it."""
+
+    def check(self) -> list[str]:
+        """The engine's own integrity check; each line names a problem."""
+        return []
+
+    def compact(self) -> None:
+        """Give space back."""
+        raise Unsupported(f"{self.name} has nothing to compact")
+
+    def backdoor(self) -> "Backdoor":
+        """Raw access past all checks, for corruption tests alone."""
+        raise Unsupported(f"{self.name} offers no backdoor to its stored bytes")
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of everything; idempotent."""
+
+
+class Backdoor(abc.ABC):
+    """How a test damages stored bytes behind a backend's back."""
+
+    @abc.abstractmethod
+    def flip(self, collection: Collection, key: Key, column: str) -> None:
+        """Change one byte of the stored value of *column*, without touching its digest."""
+
+    @abc.abstractmethod
+    def remove(self, collection: Collection, key: Key) -> None:
+        """Remove the row without a trace."""

@@ -1,0 +1,32 @@
+"""The commands of core. A new one is a module here, and a line below."""
+
+from typing import Final
+
+import click
+
+from quantkeep.cli.commands.backends import backends
+from quantkeep.cli.commands.backtests import backtests
+from quantkeep.cli.commands.doctor import doctor
+from quantkeep.cli.commands.imports import imports
+from quantkeep.cli.commands.knowledge import failures, lineage, strategies
+from quantkeep.cli.commands.predictions import predictions
+from quantkeep.cli.commands.records import equity, sessions, slippage, trades
+from quantkeep.cli.commands.stats import stats
+from quantkeep.cli.commands.verify import verify
+
+COMMANDS: Final[tuple[click.Command, ...]] = (
+    backends,
+    backtests,
+    doctor,
+    equity,
+    failures,
+    imports,
+    lineage,
+    predictions,
+    sessions,
+    slippage,
+    stats,
+    strategies,
+    trades,
+    verify,
+)

@@ -1,0 +1,155 @@
+"""The judgements every backend makes in the same words: preconditions, uniqueness, references."""
+
+from collections.abc import Sequence
+
+from quantkeep.backend import Durability
+from quantkeep.batch import Absent, Anything, AtRevision, Expectation, Holding, Present
+from quantkeep.collection import Collection, Key, Reference, SealedRow, StoredRow
+from quantkeep.columns import Scalar
+from quantkeep.errors import (
+    AlreadyExists,
+    Conflict,
+    DurabilityNotMet,
+    InvalidReference,
+    NotFound,
+    OperationConflict,
+    Regression,
+    StaleOwner,
+    StillReferenced,
+)
+from quantkeep.url import Url
+
+
+def check_expectation(
+    collection: Collection, key: Key, known: StoredRow | None, expect: Expectation
+) -> None:
+    """Hold a precondition against what is stored under *key*.
+
+    Raises:
+        AlreadyExists, NotFound, Conflict, StaleOwner: it does not hold.
+    """
+    match expect:
+        case Anything():
+            return
+        case Absent():
+            if known is not None:
+                raise AlreadyExists(
+                    f"{_named(collection, key)} is stored already: read it, or take another key"
+                )
+        case Present():
+            if known is None:
+                raise NotFound(f"{_named(collection, key)} is not stored: store it first")
+        case AtRevision(revision):
+            if known is None or known.revision != revision:
+                raise lost(collection, key, revision, known.revision if known else None)
+        case Holding(token):
+            current = known.values[collection.places["token"]] if known else None
+            if current != token:
+                raise stale(collection, key, token, current)
+
+
+def lost(collection: Collection, key: Key, expected: int, found: int | None) -> Conflict:
+    """Another writer was first."""
+    now = "it is not stored" if found is None else f"it is at revision {found}"
+    return Conflict(
+        f"{_named(collection, key)} was expected at revision {expected}; {now}: read it again"
+    )
+
+
+def stale(collection: Collection, key: Key, held: int, current: Scalar) -> StaleOwner:
+    """The lease went to another owner."""
+    return StaleOwner(
+        f"{_named(collection, key)}: fencing token {held} is not the current one ({current!r}); "
+        "another owner has taken over, stop writing",
+        held=held,
+        current=current if isinstance(current, int) else None,
+    )
+
+
+def taken(collection: Collection, value: Key, group: Sequence[str]) -> AlreadyExists:
+    """A key, identity or unique group is held by other content."""
+    names = [name for name in group if name]
+    if len(names) < len(value):  # an identity, which is within its stream
+        names = [*collection.stream, *names]
+    return AlreadyExists(
+        f"{collection.name}: ({', '.join(names)}) = {value!r} is stored already, with other "
+        "content: read it and compare, or store this under another"
+    )
+
+
+def dangling(collection: Collection, reference: Reference, key: Key) -> InvalidReference:
+    """A reference to what is not stored."""
+    columns = ", ".join(reference.columns)
+    return InvalidReference(
+        f"{collection.name}.({columns}) refers to {reference.to} {key!r}, which is not stored: "
+        f"store it first, or in the same batch"
+    )
+
+
+def still_referenced(
+    collection: Collection, key: Key, by: Collection, other: Key
+) -> StillReferenced:
+    """Deletion of what others refer to."""
+    return StillReferenced(
+        f"{_named(collection, key)} cannot be deleted: {by.name} {other!r} refers to it"
+    )
+
+
+def operation_conflict(op_id: str) -> OperationConflict:
+    """An operation id used for another batch."""
+    return OperationConflict(
+        f"operation {op_id!r} was already used for another batch: give each batch its own id",
+        op_id=op_id,
+    )
+
+
+def regressed(collection: Collection, stream: Key, seen: int, found: int) -> Regression:
+    """The store is older than what this handle has seen."""
+    return Regression(
+        f"{collection.name} {stream!r} is at revision {found}, but this handle has already seen "
+        f"{seen}: an older backup was put back under it; stop, and compare before going on",
+        locator=f"{collection.name}{stream!r}",
+    )
+
+
+def stored_row(
+    collection: Collection, row: SealedRow, revision: int, now: int, created_at: int | None = None
+) -> StoredRow:
+    """*row* as stored: an update keeps ``created_at`` (X-7); import and copy bring their own."""
+    created = created_at if created_at is not None else row.created_at
+    return StoredRow(
+        row.values,
+        revision,
+        now if created is None else created,
+        now if row.updated_at is None else row.updated_at,
+        collection.schema_version,
+        row.digest,
+    )
+
+
+def require_level(reached: Durability, demanded: Durability | None, url: Url) -> None:
+    """Fail at open, not at three in the morning; raises :class:`DurabilityNotMet`."""
+    if demanded is not None and reached < demanded:
+        raise DurabilityNotMet(
+            f"{url} reaches durability {reached.name.lower()!r} as it is set up; "
+            f"{demanded.name.lower()!r} was demanded"
+        )
+
+
+def flipped(scalar: Scalar) -> Scalar:
+    """*scalar* with one bit changed, of the same type; for backdoors."""
+    if isinstance(scalar, bool):
+        return not scalar
+    if isinstance(scalar, int):
+        return scalar ^ 1
+    if isinstance(scalar, float):
+        return scalar + 1.0
+    if isinstance(scalar, bytes):
+        return bytes([scalar[0] ^ 1]) + scalar[1:] if scalar else b"\x01"
+    if isinstance(scalar, str):
+        return chr(ord(scalar[0]) ^ 1) + scalar[1:] if scalar else "!"
+    return 1
+
+
+def _named(collection: Collection, key: Key) -> str:
+    return f"{collection.name} {key!r}"

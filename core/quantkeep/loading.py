@@ -1,0 +1,92 @@
+"""From a stored row back to its record, once the digest says that it is what was written."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from quantkeep import documents
+from quantkeep.collection import Collection, StoredRow
+from quantkeep.columns import Kind, Row, to_python
+from quantkeep.errors import Corrupt, InvalidRecord
+from quantkeep.hosts import Hosts
+from quantkeep.records import Envelope
+
+
+class Loader:
+    """Loads the records of one collection."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._digest = collection.digest
+        self._readers = tuple(
+            (place, read)
+            for place, column in enumerate(collection.columns)
+            if (read := to_python(column.kind)) is not None
+        )
+        self._documents = tuple(
+            place for place, column in enumerate(collection.columns) if column.kind is Kind.DOCUMENT
+        )
+        self._setters = _setters(collection)
+
+    def load(self, stored: StoredRow, hosts: Hosts) -> Any:
+        """The record of *stored*.
+
+        The constructor is passed over: the row was validated when it was written, and its digest
+        says that it has not changed since.
+
+        Raises:
+            Corrupt: the digest does not match.
+            InvalidRecord: this program has no class for the collection.
+        """
+        self.verify(stored)
+        record = self._collection.record
+        if record is None:
+            raise InvalidRecord(
+                f"this program has no class for {self._collection.name!r}; "
+                "open the keep with records=[...]"
+            )
+        made = object.__new__(record)
+        # columns that other programs added stand at the end, and have no setter
+        values = (*self.python(stored.values, hosts)[: len(self._setters) - 1], _envelope(stored))
+        for put, value in zip(self._setters, values, strict=True):
+            put(made, value)
+        return made
+
+    def verify(self, stored: StoredRow) -> None:
+        """Hold what was read against its digest; raises :class:`Corrupt`."""
+        try:
+            good = self._digest(stored.values) == stored.digest
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            name, key = self._collection.name, self._collection.stored_key(stored)
+            raise Corrupt(
+                f"{name} {key!r} does not match its digest: the stored bytes were changed outside "
+                "quantkeep; run `quantkeep verify`, and restore this record from a backup",
+                locator=f"{name}{key!r}",
+            )
+
+    def python(self, values: Row, hosts: Hosts, *, strict_types: bool = True) -> list[Any]:
+        """The Python values of a row; see :func:`quantkeep.documents.decode` for *strict_types*."""
+        out: list[Any] = list(values)
+        for place, read in self._readers:
+            if out[place] is not None:
+                out[place] = read(out[place])
+        for place in self._documents:
+            if out[place] is not None:
+                out[place] = documents.decode(out[place], hosts, strict_types=strict_types)
+        return out
+
+
+def _setters(collection: Collection) -> tuple[Callable[[Any, Any], None], ...]:
+    """The slot descriptors of the record's own fields, then of its envelope."""
+    if collection.record is None:
+        return ()
+    fields = {f.name for f in attrs.fields(collection.record)}
+    names = [name for name in collection.names if name in fields]
+    return tuple(getattr(collection.record, name).__set__ for name in (*names, "envelope"))
+
+
+def _envelope(stored: StoredRow) -> Envelope:
+    return Envelope(*stored[1:])

@@ -1,0 +1,121 @@
+"""Schemas as text: a keep describes its own collections, so that tools need no Python classes."""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, Final
+
+import attrs
+import cattrs
+
+from quantkeep.collection import Collection
+from quantkeep.columns import Column, Kind
+from quantkeep.errors import Corrupt, FormatTooNew, InvalidRecord
+
+FORMAT: Final = 1  # of everything a keep stores beside its records
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    """A pure function of the classes; cached because building hooks takes milliseconds."""
+    converter = cattrs.Converter(omit_if_default=True, forbid_extra_keys=True)
+    converter.register_unstructure_hook(Kind, lambda kind: kind.value)
+    converter.register_unstructure_hook(
+        Collection,
+        cattrs.gen.make_dict_unstructure_fn(
+            Collection, converter, record=cattrs.override(omit=True), _cattrs_omit_if_default=True
+        ),
+    )
+    converter.register_structure_hook(
+        Collection,
+        cattrs.gen.make_dict_structure_fn(
+            Collection,
+            converter,
+            record=cattrs.override(omit=True),
+            _cattrs_forbid_extra_keys=True,
+        ),
+    )
+    return converter
+
+
+def describe(collections: Iterable[Collection]) -> str:
+    """The text a keep remembers of its *collections*."""
+    said = {c.name: _converter().unstructure(c, Collection) for c in collections}
+    return json.dumps({"format": FORMAT, "collections": said}, sort_keys=True)
+
+
+def understand(text: str) -> list[Collection]:
+    """The collections that a stored description speaks of.
+
+    Raises:
+        FormatTooNew: it was written by a newer quantkeep.
+        Corrupt: it cannot be read.
+    """
+    try:
+        said: dict[str, Any] = json.loads(text)
+        version = int(said["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"the keep's own schema cannot be read: {error}", locator="schema") from None
+    if version > FORMAT:
+        raise FormatTooNew(
+            f"the keep has format {version}; this quantkeep reads up to {FORMAT}: upgrade it"
+        )
+    try:
+        return [_converter().structure(c, Collection) for c in said["collections"].values()]
+    except Exception as error:  # cattrs raises an exception group of whatever went wrong
+        raise Corrupt(f"the keep's own schema cannot be read: {error}", locator="schema") from error
+
+
+def merge(ours: Sequence[Collection], theirs: Sequence[Collection]) -> list[Collection]:
+    """*ours* as this keep has to hold them: with the columns and choices others added to them.
+
+    Raises:
+        FormatTooNew: a collection was written by a newer schema.
+        InvalidRecord: the two contradict each other.
+    """
+    stored = {c.name: c for c in theirs}
+    known = {c.name for c in ours}
+    merged = [_merged(c, stored[c.name]) if c.name in stored else c for c in ours]
+    return merged + [c for c in theirs if c.name not in known]
+
+
+def _merged(ours: Collection, theirs: Collection) -> Collection:
+    if theirs.schema_version > ours.schema_version:
+        raise FormatTooNew(
+            f"{ours.name} has schema version {theirs.schema_version}; this program knows "
+            f"{ours.schema_version}: upgrade it, or open with the newer record class"
+        )
+    for aspect in ("key", "stream", "log", "identity"):
+        if getattr(ours, aspect) != getattr(theirs, aspect):
+            raise InvalidRecord(
+                f"{ours.name}: its {aspect} is stored as {getattr(theirs, aspect)!r} and declared "
+                f"as {getattr(ours, aspect)!r}; that cannot change in place: copy to a new keep"
+            )
+    columns = [_column(c, theirs) for c in ours.columns]
+    extra = [c for c in theirs.columns if c.name not in ours.places]
+    extra_columns = tuple(attrs.evolve(c, nullable=True) for c in extra)
+    indexes = tuple(dict.fromkeys((*ours.indexes, *theirs.indexes)))
+    return attrs.evolve(ours, columns=(*columns, *extra_columns), indexes=indexes)
+
+
+def _column(ours: Column, theirs_all: Collection) -> Column:
+    if ours.name not in theirs_all.places:
+        if not ours.nullable:
+            raise InvalidRecord(
+                f"{theirs_all.name}.{ours.name} is new and must allow None, because what is "
+                "already stored has no value for it"
+            )
+        return ours
+    theirs = theirs_all.column(ours.name)
+    if theirs.kind is not ours.kind or (theirs.precision, theirs.scale) != (
+        ours.precision,
+        ours.scale,
+    ):
+        raise InvalidRecord(
+            f"{theirs_all.name}.{ours.name} is stored as {theirs.kind.value} and declared as "
+            f"{ours.kind.value}: give the new field another name"
+        )
+    wider = (
+        tuple(dict.fromkeys((*ours.choices, *theirs.choices))) if ours.extensible else ours.choices
+    )
+    return attrs.evolve(ours, choices=wider, nullable=ours.nullable or theirs.nullable)

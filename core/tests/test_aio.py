@@ -1,0 +1,121 @@
+"""The asyncio face: the same methods, off the event loop."""
+
+import asyncio
+import inspect
+import itertools
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import quantkeep
+from quantkeep import Keep, Record, aio, record
+from quantkeep.opening import store_classes
+
+
+@record("pings", log=True)
+class Ping(Record):
+    """Something to follow."""
+
+    at: datetime
+    name: str
+
+
+def ping(name: str) -> Ping:
+    return Ping(at=datetime(2025, 1, 17, tzinfo=UTC), name=name)
+
+
+def test_a_keep_is_used_from_asyncio(tmp_path: Path) -> None:
+    async def use() -> list[str]:
+        async with await aio.open("memory://", records=[Ping]) as keep:
+            table = keep._target.table(Ping)
+            await keep.commit(table.append([ping("a"), ping("b")]))
+            assert await keep.table(Ping)
+            return [p.name async for p in aio.Awaited(table, keep._threads).scan()]
+
+    assert asyncio.run(use()) == ["a", "b"]
+
+
+def test_a_session_is_saved_and_resumed() -> None:
+    async def use() -> Any:
+        async with await aio.open("memory://") as keep:
+            session = await keep.sessions.start("btc-arb", mode="paper")
+            session["risk_guard"] = {"daily_loss_usd": 1.5}
+            await session.save()
+            await session.stop()
+            again = await keep.sessions.resume("btc-arb")
+            return dict(again["risk_guard"])
+
+    assert asyncio.run(use()) == {"daily_loss_usd": 1.5}
+
+
+def test_every_public_method_is_there() -> None:
+    with quantkeep.open("memory://") as keep:
+        face = aio.Awaited(keep, None)  # type: ignore[arg-type]  # nothing is called
+        for name in store_classes():
+            store = getattr(keep, name)
+            for method, _ in inspect.getmembers(store, inspect.ismethod):
+                if not method.startswith("_"):
+                    assert callable(getattr(getattr(face, name), method)), (name, method)
+        for method, _ in inspect.getmembers(Keep, inspect.isfunction):
+            if not method.startswith("_"):
+                assert callable(getattr(face, method)), method
+
+
+def test_errors_come_through() -> None:
+    async def use() -> None:
+        async with await aio.open("memory://") as keep:
+            await keep.sessions.resume("nobody")
+
+    with pytest.raises(quantkeep.NotFound):
+        asyncio.run(use())
+
+
+def test_the_loop_goes_on_beside_a_call_that_hangs() -> None:
+    """A stuck write must not stop the strategy (the largest gap between beats stays small)."""
+
+    async def use() -> float:
+        async with await aio.open("memory://", records=[Ping]) as keep:
+            backend = keep._target.backend.engine
+            table = keep._target.table(Ping)
+            release = asyncio.get_running_loop().time() + 0.5
+
+            def stuck() -> int:
+                while time.monotonic() < release:
+                    time.sleep(0.01)
+                return time.time_ns() // 1000
+
+            backend.now = stuck
+            beats = [time.monotonic()]
+            writing = asyncio.ensure_future(_once(keep.commit(table.append([ping("a")]))))
+            while not writing.done():
+                await asyncio.sleep(0.001)
+                beats.append(time.monotonic())
+            await writing
+            return max(b - a for a, b in itertools.pairwise(beats))
+
+    assert asyncio.run(use()) < 0.25
+
+
+def test_a_cancelled_call_gives_its_answer_to_nobody_else() -> None:
+    async def use() -> list[str]:
+        async with await aio.open("memory://", records=[Ping]) as keep:
+            table = keep._target.table(Ping)
+            answers = []
+            for name in "abcdefgh":
+                call = asyncio.ensure_future(_once(keep.commit(table.append([ping(name)]))))
+                await asyncio.sleep(0)
+                call.cancel()
+                receipt = await keep.commit(table.append([ping(name.upper())]))
+                answers.append(
+                    (await _once(aio.Awaited(table, keep._threads).fetch(receipt.revision))).name
+                )
+            return answers
+
+    assert asyncio.run(use()) == list("ABCDEFGH")
+
+
+async def _once(answer: Any) -> Any:
+    return await answer

@@ -1,0 +1,1 @@
+"""The engines that come with quantkeep, one module each, named after its URL scheme."""

@@ -1,0 +1,290 @@
+"""``json:///folder``: needs no database driver, and can be read in an editor.
+
+The whole keep is held in memory and every commit is a line of a journal, synced before it returns.
+Several processes may write at once: they take turns under a lock, and each reads what the others
+added before it goes on.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from quantkeep import schema
+from quantkeep.backend import Backdoor, Backend, Capability, Durability, Head, Health
+from quantkeep.batch import Batch, Receipt
+from quantkeep.collection import Collection, Key, StoredRow
+from quantkeep.columns import Column, Kind, Scalar
+from quantkeep.contract import flipped, require_level
+from quantkeep.errors import Corrupt, NotFound, WriterPoisoned
+from quantkeep.failpoints import passing
+from quantkeep.hookspecs import BackendInfo, Opening, hookimpl
+from quantkeep.query import Query, Tally
+from quantkeep.url import Url
+from quantkeep_backends._files import durable
+from quantkeep_backends._files.lock import FolderLock
+from quantkeep_backends._model import Model
+from quantkeep_backends.json._folder import Folder, check
+from quantkeep_backends.json._lines import Operation, dumps
+from quantkeep_backends.json._replica import Replica
+
+CAPABILITIES = (
+    Capability.PERSISTENT
+    | Capability.MULTI_PROCESS
+    | Capability.SNAPSHOT_READS
+    | Capability.FAILPOINTS
+)
+FAILPOINTS = (
+    "json.commit.locked",
+    "json.commit.write",
+    "json.commit.written",
+    "files.sync",
+    "json.commit.synced",
+    "files.replace.write",
+    "files.replace.rename",
+    "files.replace.renamed",
+    "json.compact.collection",
+    "json.compact.journal",
+    "json.compact.heading",
+    "json.compact.done",
+)
+OPTIONS = {"patience": "seconds to wait for other writers (default 30)"}
+
+
+class JsonBackend(Backend):
+    """A model in memory, kept level with the folder."""
+
+    name: ClassVar[str] = "json"
+    capabilities = CAPABILITIES
+    durability = Durability.DISK
+
+    def __init__(self, path: Path, opening: Opening, patience: float) -> None:
+        self._folder = Folder(path)
+        self._thread = threading.RLock()
+        self._guard: FolderLock | None = None
+        writable = not opening.read_only
+        self._there(create=opening.create and writable)
+        try:
+            if writable:
+                self._guard = FolderLock(path / "lock", patience)
+                self._begin()
+            self._replica = Replica(self._folder, writable=writable)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _there(self, *, create: bool) -> None:
+        check(self._folder.path)
+        if self._folder.stamp() is None:
+            if not create:
+                raise NotFound(
+                    f"there is no keep at {self._folder.path}: open it with create=True to make one"
+                )
+            durable.make_folder(self._folder.path)
+
+    def _begin(self) -> None:
+        """Make the keep, if it is still to be made once others cannot be making it too."""
+        if self._folder.stamp() is None:
+            with self._writing():
+                if self._folder.stamp() is None:
+                    self._folder.create()
+
+    def _let_go(self) -> None:
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One writer at a time, of all threads and processes."""
+        with self._thread:
+            assert self._guard is not None
+            with self._guard.held():
+                yield
+
+    # -- commits ---------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch) -> Receipt:
+        with self._writing():
+            with durable.told(str(self._folder.path)):
+                passing("json.commit.locked")
+            model = self._replica.level()
+            self._replica.mend()
+            receipt, effects = model.apply(batch, self.now())
+            if effects or (batch.op_id is not None and not receipt.replayed):
+                self._replica.add(effects, _operation(model, batch.op_id))
+            return receipt
+
+    def outcome(self, op_id: str) -> Receipt | None:
+        with self._thread:
+            return self._replica.level().outcome(op_id)
+
+    # -- collections -----------------------------------------------------------------------------
+
+    def description(self) -> str | None:
+        with self._thread:
+            self._replica.level()
+            return self._replica.heading.description
+
+    def ensure(self, collections: Sequence[Collection], description: str) -> None:
+        with self._writing():
+            self._replica.level()
+            known = self._replica.heading.description
+            if known:
+                ours, theirs = schema.understand(description), schema.understand(known)
+                description = schema.describe(schema.merge(ours, theirs))
+            if description != known:
+                self._replica.turn_over(description)
+
+    def compact(self) -> None:
+        self.rewrite(None)
+
+    def rewrite(self, change: Callable[[Model], object] | None) -> None:
+        """Begin a new generation, with *change* made to the model behind all checks."""
+        with self._writing():
+            self._replica.level()
+            self._replica.turn_over(self._replica.heading.description, change)
+
+    # -- reads -----------------------------------------------------------------------------------
+
+    def get(self, collection: Collection, key: Key) -> StoredRow | None:
+        with self._thread:
+            return self._replica.level().get(collection, key)
+
+    def scan(self, collection: Collection, query: Query) -> Iterator[StoredRow]:
+        with self._thread:
+            return self._replica.level().scan(collection, query)
+
+    def tally(self, collection: Collection, tally: Tally) -> list[tuple[Any, ...]]:
+        with self._thread:
+            return self._replica.level().tally(collection, tally)
+
+    def heads(self, collection: Collection) -> list[Head]:
+        with self._thread:
+            return self._replica.level().heads(collection)
+
+    # -- blobs -----------------------------------------------------------------------------------
+
+    def put_blob(self, digest: str, data: bytes) -> None:
+        with self._writing():
+            path = self._folder.blob(digest)
+            try:
+                durable.make_folder(path.parent)
+                durable.replace(path, data)
+            except WriterPoisoned as error:
+                self._replica.poison(error)
+                raise
+
+    def open_blob(self, digest: str) -> bytes | None:
+        return durable.read(self._folder.blob(digest))
+
+    def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
+        with self._writing(), durable.told(digest), suppress(FileNotFoundError):
+            path = self._folder.blob(digest)
+            if staged_before is None or path.stat().st_mtime_ns // 1_000 < staged_before:
+                path.unlink()
+
+    def list_blobs(self) -> Iterator[tuple[str, int]]:
+        return self._folder.blobs()
+
+    # -- housekeeping ----------------------------------------------------------------------------
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+    def health(self) -> Health:
+        with self._thread:
+            self._replica.level()
+            facts = {
+                "path": str(self._folder.path),
+                "generation": self._replica.heading.generation,
+                "commits": self._replica.journal.number,
+                "failpoints": FAILPOINTS,
+            }
+            return Health(True, self.durability, facts)
+
+    def sizes(self) -> Mapping[str, int]:
+        with self._thread:
+            return {**self._replica.level().sizes(), "bytes": self._folder.size()}
+
+    def check(self) -> list[str]:
+        """Read all files anew: what is in memory says nothing of them."""
+        with self._thread:
+            try:
+                self._replica.level()
+                Replica(self._folder, writable=False).close()
+            except Corrupt as error:
+                return [str(error)]
+            return []
+
+    def backdoor(self) -> Backdoor:
+        return _JsonBackdoor(self)
+
+    def close(self) -> None:
+        with self._thread:
+            self._replica.close()
+            self._let_go()
+
+
+def _operation(model: Model, op_id: str | None) -> Operation | None:
+    if op_id is None:
+        return None
+    digest, receipt = model.operations[op_id]
+    return Operation(op_id, digest, receipt.to_json())
+
+
+class _JsonBackdoor(Backdoor):
+    """Changes a record in the model and writes a generation of it: its digest stays behind."""
+
+    def __init__(self, backend: JsonBackend) -> None:
+        self._backend = backend
+
+    def flip(self, collection: Collection, key: Key, column: str) -> None:
+        place = collection.places[column]
+
+        def change(model: Model) -> None:
+            shelf = model.shelves[collection.name]
+            values = [*shelf.rows[key].values]
+            values[place] = _flipped(values[place], collection.columns[place])
+            shelf.rows[key] = shelf.rows[key]._replace(values=tuple(values))
+
+        self._backend.rewrite(change)
+
+    def remove(self, collection: Collection, key: Key) -> None:
+        self._backend.rewrite(lambda model: model.shelves[collection.name].drop(key))
+
+
+def _flipped(scalar: Scalar, column: Column) -> Scalar:
+    """As :func:`flipped`; a document stays JSON, for the file could not hold it otherwise."""
+    return dumps(scalar) if column.kind is Kind.DOCUMENT else flipped(scalar)
+
+
+@hookimpl
+def quantkeep_open(url: Url, opening: Opening) -> Backend | None:
+    if url.scheme != JsonBackend.name:
+        return None
+    url.allow(*OPTIONS)
+    require_level(JsonBackend.durability, opening.durability, url)
+    patience = url.option("patience", _seconds, 30.0)
+    return JsonBackend(url.path.absolute(), opening, patience)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86_400:
+        raise ValueError("expected seconds, up to a day")
+    return seconds
+
+
+@hookimpl
+def quantkeep_backend() -> BackendInfo:
+    return BackendInfo(
+        scheme=JsonBackend.name,
+        summary="a folder of JSON lines: needs no database driver, readable in an editor",
+        example="json:///folder",
+        capabilities=CAPABILITIES,
+        durability=JsonBackend.durability,
+        options=OPTIONS,
+    )

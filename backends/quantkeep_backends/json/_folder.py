@@ -1,0 +1,194 @@
+"""The folder of a JSON keep, and what is where in it.
+
+keep.json                     format, identity, generation, and the schema of the collections
+journal-00000003.jsonl        what was committed since the generation began: a commit a line
+records-00000003/trades.jsonl what was committed before: a record a line, in order of its key
+blobs/ab/abcd...              staged bytes, by the digest of their content
+lock                          held by the writer
+"""
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from quantkeep.errors import (
+    Corrupt,
+    FormatTooNew,
+    InvalidUrl,
+    PermissionDenied,
+    Regression,
+)
+from quantkeep_backends._files import durable
+
+FORMAT: Final = 1
+_GENERATION: Final = re.compile(r"(?:journal-(\d{8,})\.jsonl|records-(\d{8,}))")
+_UNFINISHED: Final = re.compile(r"\.(?:keep\.json|journal-\d{8,}\.jsonl)\.[0-9a-f]{16}\.tmp")
+
+
+@attrs.frozen
+class Heading:
+    """What ``keep.json`` says."""
+
+    identity: str
+    generation: int
+    commits: int = 0  # before this generation
+    description: str | None = None
+
+    def text(self) -> bytes:
+        """The content of the file, which proves itself."""
+        said = {"format": FORMAT, **attrs.asdict(self)}
+        said["description"] = self.description and json.loads(self.description)
+        said["sha256"] = sha256(_pretty(said)).hexdigest()
+        return _pretty(said)
+
+
+def _pretty(said: dict[str, Any]) -> bytes:
+    return (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
+
+
+class Folder:
+    """Paths, and the heading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.heading_path = path / "keep.json"
+
+    def journal(self, generation: int) -> Path:
+        return self.path / f"journal-{generation:08}.jsonl"
+
+    def records(self, generation: int) -> Path:
+        return _no_link(self.path / f"records-{generation:08}")
+
+    def blob(self, digest: str) -> Path:
+        return _no_link(_no_link(self.path / "blobs") / digest[:2]) / digest
+
+    def generation_of(self, name: str) -> int | None:
+        """Whose journal or records are called *name*; ``None``: the file is something else."""
+        match = _GENERATION.fullmatch(name)
+        return match and int(match[1] or match[2])
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Changes whenever the heading does."""
+        with durable.told(str(self.heading_path)), suppress(FileNotFoundError):
+            status = self.heading_path.lstat()
+            return status.st_ino, status.st_mtime_ns
+        return None
+
+    def heading(self) -> Heading:
+        """What ``keep.json`` says.
+
+        Raises:
+            Regression: it is gone. Corrupt, FormatTooNew: it cannot be read.
+        """
+        data = durable.read(self.heading_path)
+        if data is None:
+            raise Regression(f"{self.heading_path} is gone", locator=str(self.heading_path))
+        return _understood(data, self.heading_path)
+
+    def write(self, heading: Heading) -> None:
+        """Put *heading* in place of the old one."""
+        durable.replace(self.heading_path, heading.text())
+
+    def blobs(self) -> Iterator[tuple[str, int]]:
+        """Each staged blob, and when it was staged, in microseconds."""
+        with durable.told(str(self.path)):
+            for path in sorted((self.path / "blobs").glob("??/*")):
+                if not path.name.startswith("."):
+                    with suppress(FileNotFoundError):  # deleted since
+                        yield path.name, path.stat().st_mtime_ns // 1000
+
+    def size(self) -> int:
+        """Bytes that the files take."""
+        total = 0
+        with durable.told(str(self.path)):
+            for path in self.path.rglob("*"):
+                with suppress(FileNotFoundError):  # deleted since
+                    total += path.lstat().st_size if path.is_file() else 0
+        return total
+
+    def create(self) -> None:
+        """Make the first generation; the caller holds the lock, and has seen that there is none."""
+        durable.replace(self.journal(1), b"")
+        self.write(Heading(str(uuid.uuid4()), 1))
+
+
+def _understood(data: bytes, path: Path) -> Heading:
+    try:
+        said: dict[str, Any] = json.loads(data)
+        version = int(said["format"])
+        described = said["description"] and json.dumps(said["description"], sort_keys=True)
+        numbers = int(said["generation"]), int(said["commits"])
+        heading = Heading(str(said["identity"]), *numbers, described)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, f"it cannot be read ({error})") from None
+    if version > FORMAT:
+        raise FormatTooNew(
+            f"{path} has format {version}, and this quantkeep reads up to {FORMAT}: upgrade "
+            "quantkeep"
+        )
+    if heading.text() != data:
+        raise _damaged(path, "its content does not match its own sha256")
+    return heading
+
+
+def _damaged(path: Path, why: str) -> Corrupt:
+    return Corrupt(
+        f"{path}: {why}. It was changed outside quantkeep, or damaged; restore it from a backup",
+        locator=str(path),
+    )
+
+
+def _no_link(path: Path) -> Path:
+    with durable.told(str(path)):
+        if path.is_symlink():
+            raise PermissionDenied(f"{path} is a symbolic link, which is not followed")
+    return path
+
+
+def check(path: Path) -> None:
+    """Refuse a folder that can be no JSON keep of ours.
+
+    Raises:
+        InvalidUrl: what is there is no keep. PermissionDenied: it is somebody else's, or a symbolic
+            link. Corrupt: it has lost its ``keep.json``.
+    """
+    with durable.told(str(path)):
+        _no_link(path)
+        if not path.exists():
+            _check_above(path)
+            return
+        if not path.is_dir():
+            raise InvalidUrl(f"{path} is a file; a JSON keep is a folder: name another")
+        if path.stat().st_uid != os.geteuid() and os.geteuid() != 0:
+            raise PermissionDenied(f"{path} belongs to another user")
+        _check_names(path, {p.name for p in path.iterdir()})
+
+
+def _check_names(path: Path, names: set[str]) -> None:
+    if "keep.json" in names:
+        return
+    if any(name.startswith("records-") and _GENERATION.fullmatch(name) for name in names):
+        raise _damaged(path / "keep.json", "it is gone, and records are there")
+    if not all(
+        name == "lock" or is_unfinished(name) for name in names - {"journal-00000001.jsonl"}
+    ):
+        raise InvalidUrl(f"{path} holds other files and no keep.json: name an empty folder")
+
+
+def _check_above(path: Path) -> None:
+    nearest = next(p for p in path.parents if p.exists())
+    if not nearest.is_dir():
+        raise InvalidUrl(f"{path}: {nearest} is a file, not a folder")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether *name* is of a file that a crash left half written."""
+    return _UNFINISHED.fullmatch(name) is not None

@@ -1,0 +1,135 @@
+"""Compaction: the journal folded into plain files of records, as a new generation.
+
+A reader that is in the old generation finds the new one by its heading; the old files stay until
+the next compaction, for readers that have just begun on them.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from quantkeep.collection import Key
+from quantkeep.errors import Corrupt, Regression
+from quantkeep.failpoints import passing
+from quantkeep_backends._files import durable
+from quantkeep_backends._model import Model, Shelf
+from quantkeep_backends.json._folder import Folder, is_unfinished
+from quantkeep_backends.json._lines import (
+    Damaged,
+    Language,
+    Operation,
+    Shape,
+    corrupt,
+    dumps,
+    read_key,
+    remembered,
+    write_key,
+)
+
+
+def write(folder: Folder, generation: int, model: Model) -> None:
+    """Write *model* as the records of *generation*, with an empty journal behind them."""
+    records = folder.records(generation)
+    if records.exists():
+        shutil.rmtree(records)  # what a crashed compaction left
+    durable.make_folder(records)
+    for name, shelf in model.shelves.items():
+        passing("json.compact.collection")
+        durable.replace(records / f"{name}.jsonl", _file(_shelf_lines(shelf)))
+    operations = [Operation(i, d, r.to_json()) for i, (d, r) in model.operations.items()]
+    lines = (dumps([o.op_id, o.digest.hex(), o.receipt]) for o in operations)
+    durable.replace(records / "operations.jsonl", _file(lines))
+    passing("json.compact.journal")
+    durable.replace(folder.journal(generation), b"")
+
+
+def read(folder: Folder, generation: int, model: Model, language: Language) -> None:
+    """Fill *model* with the records of *generation*.
+
+    Raises:
+        Corrupt: names the file and the line. Regression: a file is gone.
+    """
+    if not model.shelves:
+        return  # a keep that was just made: its first collections begin another generation
+    records = folder.records(generation)
+    for name, shelf in model.shelves.items():
+        path, shape = records / f"{name}.jsonl", language.shapes[name]
+        for number, line in _lines_of(path, shape):
+            _take(shelf, shape, line, path, number)
+    for _, line in _lines_of(records / "operations.jsonl", None):
+        op_id, digest, receipt = json.loads(line)
+        model.operations[op_id] = remembered(Operation(op_id, bytes.fromhex(digest), receipt))
+
+
+def sweep(folder: Folder, generation: int) -> None:
+    """Remove generations older than the one before *generation*, and unfinished newer ones."""
+    keep = {generation, generation - 1}
+    for path in folder.path.iterdir():
+        found = folder.generation_of(path.name)
+        if is_unfinished(path.name) or (found is not None and found not in keep):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in folder.path.glob("blobs/??/.*.tmp"):
+        path.unlink()  # whoever stages holds the lock too: nobody is at it
+
+
+def _shelf_lines(shelf: Shelf) -> Iterator[str]:
+    """First the heads of the streams, then each record in order of its key."""
+    shape = Shape(shelf.collection)
+    yield dumps({"heads": [[write_key(stream), head] for stream, head in sorted(
+        shelf.heads.items(), key=repr
+    )]})  # fmt: skip
+    for key in sorted(shelf.rows, key=_order):
+        yield dumps(shape.record(shelf.rows[key]))
+
+
+def _order(key: Key) -> tuple[tuple[str, Any], ...]:
+    return tuple((type(part).__name__, part) for part in key)
+
+
+def _file(lines: Iterator[str]) -> bytes:
+    """The lines, and a last one that proves them."""
+    body = "".join(line + "\n" for line in lines).encode()
+    return body + _proof(body)
+
+
+def _proof(body: bytes) -> bytes:
+    said = {"lines": body.count(b"\n"), "sha256": sha256(body).hexdigest()}
+    return dumps(said).encode() + b"\n"
+
+
+def _lines_of(path: Path, shape: Shape | None) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, proved."""
+    data = durable.read(path)
+    if data is None:
+        raise Regression(f"{path} is gone: restore the folder from a backup", locator=str(path))
+    body = data[: data.rfind(b"\n", 0, -1) + 1]
+    if data != body + _proof(body):
+        raise _hand_edited(path, data, shape)
+    yield from enumerate(body.split(b"\n")[:-1], start=1)
+
+
+def _hand_edited(path: Path, data: bytes, shape: Shape | None) -> Corrupt:
+    """Find the line that was changed, if one can be told from its own content."""
+    lines = data.removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            said = json.loads(line)
+            if shape is not None and "record" in said:
+                shape.collection.verify(shape.row(said))
+        except (ValueError, TypeError, Corrupt) as error:
+            return corrupt(path, number, error)
+    return corrupt(path, len(lines), "the lines above do not match this proof of them")
+
+
+def _take(shelf: Shelf, shape: Shape, line: bytes, path: Path, number: int) -> None:
+    try:
+        said = json.loads(line)
+        if "heads" in said:
+            shelf.heads.update({read_key(stream): head for stream, head in said["heads"]})
+        else:
+            shelf.add(shape.row(said))
+    except (Damaged, ValueError, TypeError) as error:
+        raise corrupt(path, number, error) from None

@@ -1,0 +1,187 @@
+"""The keep in memory, kept level with the folder: what is in it is what is on disk, or an error."""
+
+from collections.abc import Callable
+
+import attrs
+
+from quantkeep import schema
+from quantkeep.errors import QuantkeepError, Regression, WriterPoisoned
+from quantkeep.failpoints import passing
+from quantkeep_backends._files import durable
+from quantkeep_backends._model import Effect, Model
+from quantkeep_backends.json import _generations
+from quantkeep_backends.json._folder import Folder, Heading
+from quantkeep_backends.json._journal import Journal
+from quantkeep_backends.json._lines import Entry, Language, Operation, corrupt, remembered
+
+
+class Replica:
+    """What one handle has read. Its caller sees to threads, and holds the lock where it writes.
+
+    Attributes:
+        heading: of the generation that was read.
+        model: may only be used after :meth:`level`.
+        journal: of that generation.
+    """
+
+    heading: Heading
+    model: Model
+    journal: Journal
+
+    def __init__(self, folder: Folder, *, writable: bool) -> None:
+        self._folder = folder
+        self._writable = writable
+        self._poisoned: QuantkeepError | None = None
+        self._doubted = False  # an interruption may have left the model half way
+        self._open = False
+        self._seen = 0
+        try:
+            self._load()
+            self._identity = self.heading.identity
+            self.level()
+        except BaseException:
+            self.close()
+            raise
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def level(self) -> Model:
+        """The model as it is now, with what other processes committed.
+
+        Raises:
+            Regression: the keep went back; this handle stays unusable. Corrupt: a file is damaged.
+        """
+        if self._poisoned is not None:
+            raise self._poisoned.with_traceback(None)
+        try:
+            if self._is_stale():
+                self._reload()
+            self._follow()
+        except Regression as error:
+            self._poisoned = error
+            raise
+        except BaseException:
+            self._doubted = True
+            raise
+        self._seen = self.journal.number
+        return self.model
+
+    def _is_stale(self) -> bool:
+        return self._doubted or self._folder.stamp() != self._stamp or self.journal.replaced()
+
+    def _reload(self) -> None:
+        self._load()
+        self._follow()
+        if self.heading.identity != self._identity or self.journal.number < self._seen:
+            path = self._folder.path
+            raise Regression(
+                f"{path} is at commit {self.journal.number}, and this handle has already seen "
+                f"{self._seen}: an older backup, or another keep, was put back under it; open it "
+                "again, and compare before going on",
+                locator=str(path),
+            )
+
+    def _load(self) -> None:
+        """Read a generation from its beginning."""
+        while True:
+            stamp = self._folder.stamp()
+            try:
+                self._adopt(self._folder.heading())
+            except QuantkeepError:
+                if self._folder.stamp() == stamp:
+                    raise
+                continue  # a compaction beside this took the files away
+            self._stamp, self._doubted = stamp, False
+            return
+
+    def _adopt(self, heading: Heading) -> None:
+        collections = schema.understand(heading.description) if heading.description else []
+        model, language = Model(), Language({c.name: c for c in collections})
+        model.ensure(collections)
+        _generations.read(self._folder, heading.generation, model, language)
+        path = self._folder.journal(heading.generation)
+        journal = Journal(path, heading.commits, writable=self._writable)
+        self.close()
+        self.heading, self.model, self._language = heading, model, language
+        self.journal, self._open = journal, True
+
+    def _follow(self) -> None:
+        for entry in self.journal.news(self._language):
+            try:
+                for effect in entry.effects:
+                    self.model.replay(effect)
+            except KeyError as error:
+                why = f"commit {entry.number} removes {error}, which is not there"
+                raise corrupt(self.journal.path, self.journal.lines + 1, why) from None
+            if entry.operation is not None:
+                self.model.operations[entry.operation.op_id] = remembered(entry.operation)
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def add(self, effects: list[Effect], operation: Operation | None) -> None:
+        """Write what the model has just applied to the journal, or take it back out of the model.
+
+        Raises:
+            StoreFull, Unavailable: nothing was written. WriterPoisoned: the sync failed, and this
+                handle stays unusable.
+        """
+        try:
+            self.journal.add(Entry(self.journal.number + 1, effects, operation), self._language)
+        except WriterPoisoned as error:
+            self._poisoned = error
+            raise
+        except QuantkeepError:
+            self.model.undo()
+            raise
+        except BaseException:  # the line may be whole, or not
+            self._doubted = True
+            raise
+        self._seen = self.journal.number
+
+    def mend(self) -> None:
+        """Cut off a commit that was never finished; before the first new one."""
+        try:
+            self.journal.mend()
+        except WriterPoisoned as error:
+            self._poisoned = error
+            raise
+
+    def turn_over(
+        self, description: str | None, change: Callable[[Model], object] | None = None
+    ) -> None:
+        """Begin the next generation, with *change* made to the model behind all checks."""
+        heading = attrs.evolve(
+            self.heading,
+            generation=self.heading.generation + 1,
+            commits=self.journal.number,
+            description=description,
+        )
+        self._doubted = True  # until it is read back
+        try:
+            with durable.told(str(self._folder.path)):
+                self._write(heading, change)
+        except WriterPoisoned as error:
+            self._poisoned = error
+            raise
+        self.level()
+
+    def _write(self, heading: Heading, change: Callable[[Model], object] | None) -> None:
+        if heading.description:
+            self.model.ensure(schema.understand(heading.description))
+        if change is not None:
+            change(self.model)
+        _generations.write(self._folder, heading.generation, self.model)
+        passing("json.compact.heading")
+        self._folder.write(heading)
+        passing("json.compact.done")
+        _generations.sweep(self._folder, heading.generation)
+
+    def poison(self, error: WriterPoisoned) -> None:
+        """Let nothing be read or written through this handle any more."""
+        self._poisoned = error
+
+    def close(self) -> None:
+        """Let go of the journal; idempotent."""
+        if self._open:
+            self.journal.close()
+            self._open = False

@@ -1,0 +1,79 @@
+"""One live entry, the hot path: validated by core, then one statement that commits itself."""
+
+import sqlite3
+from typing import Final
+
+from quantkeep.batch import Outcome, Receipt
+from quantkeep.collection import SealedRow
+from quantkeep.errors import QuantkeepError, scrubbed
+from quantkeep.failpoints import passing
+from quantkeep_backends.sqlite.database import Database, undo
+from quantkeep_backends.sqlite.prepared import Prepared
+from quantkeep_backends.sqlite.streams import Seen, Stream
+
+REMEMBER: Final = (
+    "INSERT INTO quantkeep_operations (op_id, digest, receipt, created_at) VALUES (?, ?, ?, ?)"
+)
+
+Operation = tuple[str, bytes]  # its id, and the digest of its batch
+
+
+def append_one(
+    database: Database,
+    prepared: Prepared,
+    seen: Seen,
+    row: SealedRow,
+    now: int,
+    operation: Operation | None,
+) -> Receipt | None:
+    """Append *row* behind the last revision this handle knows of.
+
+    ``None``, and nothing was written, if the handle does not know the stream, if the stream has
+    come further (or is shorter) since, if a constraint says no, or if the operation was made
+    before: a transaction finds out which.
+    """
+    stream = seen.find(prepared.collection, prepared.collection.stream_of(row.values))
+    if stream is None:
+        return None
+    turn = database.take_turn()
+    writer: sqlite3.Connection | None = None
+    try:
+        writer = database.ready()
+        passing("sqlite.append.begin")
+        revision = stream.head + 1
+        receipt = _receipt(revision, now, operation)
+        if operation is not None:
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute(REMEMBER, (*operation, receipt.to_json(), now))
+        _insert(writer, prepared, stream, row, now)
+        if operation is not None:
+            passing("sqlite.append.before_commit")
+            writer.execute("COMMIT")
+        stream.head = revision
+        database.committed("append")
+        database.checkpoint_sometimes(writer, 1)
+    except sqlite3.IntegrityError:
+        return None
+    except QuantkeepError:
+        raise
+    except (sqlite3.Error, OSError) as error:
+        raise database.meaning(error) from scrubbed(error)
+    finally:
+        if writer is not None:
+            undo(writer)
+        turn.give()
+    return receipt
+
+
+def _receipt(revision: int, now: int, operation: Operation | None) -> Receipt:
+    outcome = Outcome(range(revision, revision + 1), 1)
+    return Receipt((outcome,), now, None if operation is None else operation[0])
+
+
+def _insert(
+    writer: sqlite3.Connection, prepared: Prepared, stream: Stream, row: SealedRow, now: int
+) -> None:
+    entry = prepared.codec.entry(row, stream.first + stream.head + 1, now)
+    first, last = stream.first, stream.last
+    place = (stream.number, stream.text, first, last, first, first, stream.head)
+    writer.execute(prepared.insert_next, entry + place)

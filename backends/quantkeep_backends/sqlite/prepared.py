@@ -1,0 +1,239 @@
+"""The statements of one collection, each compiled when it is first needed."""
+
+import sqlite3
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
+from operator import itemgetter
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from quantkeep.collection import Collection, Key, Reference, StoredRow
+from quantkeep.columns import Row
+from quantkeep_backends._sql.conditions import Scope
+from quantkeep_backends._sql.engine import Expression
+from quantkeep_backends._sql.names import column_name
+from quantkeep_backends._sql.statements import AS_THEY_ARE, Slots, Statement, compiled
+from quantkeep_backends._sql.tables import Layout
+from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK, SqliteEngine
+from quantkeep_backends.sqlite.rows import Codec
+from quantkeep_backends.sqlite.system import STREAMS, stream_text
+
+T = TypeVar("T")
+
+_STATEMENTS: Final = 512  # of queries, that are kept for each collection
+_LOG_STAMPS = ("created_at", "schema_version", "digest", "seal")
+_KEYED_STAMPS = ("revision", "created_at", "updated_at", "schema_version", "digest", "seal")
+
+# A column of a record cannot start with an underscore, so this is always SQLite's own
+_ROWID: Expression = sa.literal_column("_rowid_")
+
+
+class Prepared:
+    """What the backend needs to know of a collection to read and write it fast."""
+
+    def __init__(self, collection: Collection, engine: SqliteEngine) -> None:
+        self.collection = collection
+        self.engine = engine
+        self.layout = Layout(collection, engine)
+        self.codec = Codec(collection)
+        self.table = self.layout.table
+        self._asked: dict[Any, Any] = {}
+
+    def once(self, asked: Hashable, make: Callable[[], T]) -> T:
+        """What *make* made when the same was *asked* before; of those, not too many are kept."""
+        found: T | None = self._asked.get(asked)
+        if found is None:
+            if len(self._asked) >= _STATEMENTS:
+                self._asked.clear()
+            found = self._asked[asked] = make()
+        return found
+
+    @cached_property
+    def stream_part(self) -> Callable[[Row], Any] | None:
+        """A quick way to see whether two rows are of one stream; ``None`` if all are."""
+        places = [self.collection.places[name] for name in self.collection.stream]
+        return itemgetter(*places) if places else None
+
+    @cached_property
+    def columns(self) -> list[sa.Column[Any]]:
+        """What is written and read of a row, in the order of its codec and of the table."""
+        first, stamps = (("id",), _LOG_STAMPS) if self.collection.log else ((), _KEYED_STAMPS)
+        names = [column_name(name) for name in self.collection.names]
+        return [self.table.c[name] for name in (*first, *names, *stamps)]
+
+    def _compiled(self, element: sa.ClauseElement) -> Statement:
+        return compiled(element, self.engine.dialect)
+
+    def _plain(self, element: sa.ClauseElement) -> str:
+        """The SQL of what takes its values in the order in which it was built."""
+        statement = self._compiled(element)
+        assert statement.arranged is AS_THEY_ARE
+        return statement.sql
+
+    def _is(self, names: Sequence[str], slots: Slots) -> list[Expression]:
+        """That these columns are what the next slots are given, nulls included."""
+        scope = Scope(self.layout, self.table)
+        return [
+            scope.same(name).is_not_distinct_from(slots.next())
+            if self.collection.column(name).nullable
+            else scope.same(name) == slots.next()
+            for name in names
+        ]
+
+    def same_values(self, names: Sequence[str], values: Sequence[Any]) -> list[Any]:
+        """*values* of these columns, as :meth:`_is` compares them."""
+        column, engine = self.collection.column, self.engine
+        return [
+            engine.same_value(column(name), value)
+            for name, value in zip(names, values, strict=True)
+        ]
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    @cached_property
+    def insert(self) -> str:
+        """Takes a row as :attr:`columns` selects it."""
+        slots = Slots()
+        values = {column: slots.next() for column in self.columns}
+        return self._plain(sa.insert(self.table).values(values))
+
+    @cached_property
+    def insert_next(self) -> str:
+        """As :attr:`insert`, but only if the stream's head is still what it is said to be.
+
+        Further values: number and text of the stream, the id before its first, its last, the id
+        before its first again (twice), the head. If it is not, there is no seal, which the column
+        demands.
+        """
+        slots, id_ = Slots(), self.table.c.id
+        values: dict[Any, Any] = {column: slots.next() for column in self.columns}
+        seal = values[self.table.c.seal]
+        known = (STREAMS.c.number == slots.next(), STREAMS.c.stream == slots.next())
+        place = sa.select(sa.func.max(id_)).where(id_ > slots.next(), id_ <= slots.next())
+        given = sa.func.coalesce(place.scalar_subquery(), slots.next()).op("-")(slots.next())
+        as_said = (
+            *known,
+            STREAMS.c.collection == sa.literal_column(_quoted(self.collection.name)),
+            sa.func.max(STREAMS.c.head, given) == slots.next(),
+        )
+        values[self.table.c.seal] = sa.select(seal).where(*as_said).scalar_subquery()
+        return self._plain(sa.insert(self.table).values(values))
+
+    @cached_property
+    def update(self) -> str:
+        """Takes a row as :attr:`columns` selects it, then the rowid."""
+        slots = Slots()
+        values = {column: slots.next() for column in self.columns}
+        return self._compiled(
+            sa.update(self.table).where(slots.next() == _ROWID).values(values)
+        ).sql
+
+    @cached_property
+    def delete(self) -> str:
+        """Takes a rowid."""
+        return self._compiled(sa.delete(self.table).where(Slots().next() == _ROWID)).sql
+
+    @cached_property
+    def known(self) -> Statement:
+        """rowid, revision, created_at and digest of the record with a key."""
+        slots, columns = Slots(), self.table.c
+        known = (_ROWID, columns.revision, columns.created_at, columns.digest)
+        wanted = sa.select(*known).select_from(self.table)
+        return self._compiled(wanted.where(*self._is(self.collection.key, slots)))
+
+    @cached_property
+    def token(self) -> str:
+        """The fencing token of the record with a rowid."""
+        token = self.layout.content("token")
+        return self._compiled(sa.select(token).where(Slots().next() == _ROWID)).sql
+
+    # -- logs ------------------------------------------------------------------------------------
+
+    @cached_property
+    def last_place(self) -> str:
+        """The greatest id above one and up to another."""
+        slots, id_ = Slots(), self.table.c.id
+        wanted = sa.select(sa.func.max(id_)).where(id_ > slots.next(), id_ <= slots.next())
+        return self._compiled(wanted).sql
+
+    @cached_property
+    def identified(self) -> str:
+        """Rowid and digest of the row with a stream and identity."""
+        slots, scope = Slots(), Scope(self.layout, self.table)
+        streams = self._distinctly(self.collection.stream, slots)
+        same = [scope.same(name) == slots.next() for name in self.collection.identity]
+        wanted = sa.select(_ROWID, self.table.c.digest).select_from(self.table)
+        return self._compiled(wanted.where(*streams, *same)).sql
+
+    def identity_values(self, row: Row) -> list[Any] | None:
+        """What :attr:`identified` takes for *row*; ``None`` if it has no identity."""
+        collection = self.collection
+        identity = collection.identity_of(row)
+        if not identity or None in identity:
+            return None
+        streams = self.distinct_values(collection.stream, collection.stream_of(row))
+        return [*streams, *self.same_values(collection.identity, identity)]
+
+    def _distinctly(self, names: Sequence[str], slots: Slots) -> list[Expression]:
+        """That the expressions of a unique index are what the next slots are given."""
+        column, content, engine = self.collection.column, self.layout.content, self.engine
+        return [engine.distinct(column(n), content(n)) == slots.next() for n in names]
+
+    def distinct_values(self, names: Sequence[str], values: Sequence[Any]) -> list[Any]:
+        """*values* of these columns, as the unique indexes have them."""
+        column, engine = self.collection.column, self.engine
+        return [
+            engine.distinct_value(column(name), value)
+            for name, value in zip(names, values, strict=True)
+        ]
+
+    def holder(self, names: Sequence[str]) -> str:
+        """Rowid of the record that has a group of columns."""
+        wanted = sa.select(_ROWID).select_from(self.table)
+        return self.once(
+            ("holder", tuple(names)),
+            lambda: self._compiled(wanted.where(*self._distinctly(names, Slots()))).sql,
+        )
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    @cached_property
+    def get(self) -> Statement:
+        """The whole row with a key; of a log, with the stream's text and a revision."""
+        slots = Slots()
+        wanted = sa.select(*self.columns)
+        if not self.collection.log:
+            return self._compiled(wanted.where(*self._is(self.collection.key, slots)))
+        number = sa.select(STREAMS.c.number.op("<<")(sa.literal_column(str(REVISION_BITS)))).where(
+            STREAMS.c.collection == sa.literal_column(_quoted(self.collection.name)),
+            STREAMS.c.stream == slots.next(),
+        )
+        place = number.scalar_subquery().op("|")(slots.next())
+        return self._compiled(wanted.where(self.table.c.id == place))
+
+    def key_values(self, key: Key) -> list[Any] | None:
+        """What :attr:`get` takes for *key*; ``None`` if no row can have it."""
+        if not self.collection.log:
+            return self.same_values(self.collection.key, key)
+        *stream, revision = key
+        possible = isinstance(revision, int) and 0 < revision <= REVISION_MASK
+        return [stream_text(tuple(stream)), revision] if possible else None
+
+    def rows_referring(
+        self, connection: sqlite3.Connection, reference: Reference, key: Key, most: int = -1
+    ) -> list[tuple[int, StoredRow]]:
+        """Rows whose *reference* is *key*, each with its rowid; not checked against their seals."""
+        statement = self.once(("referring", reference.columns), lambda: self._referring(reference))
+        values = statement.arranged([*self.same_values(reference.columns, key), most])
+        rows = connection.execute(statement.sql, values).fetchall()
+        return [(rowid, self.codec.peek(tuple(raw))) for rowid, *raw in rows]
+
+    def _referring(self, reference: Reference) -> Statement:
+        slots = Slots()
+        wanted = sa.select(_ROWID, *self.columns).where(*self._is(reference.columns, slots))
+        return self._compiled(wanted.limit(sa.type_coerce(slots.next(), sa.Integer)))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,227 @@
+"""Making room for collections: tables, columns and indexes, added to what is there."""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import sqlalchemy as sa
+
+from quantkeep import schema
+from quantkeep.collection import Collection
+from quantkeep.errors import InvalidRecord, InvalidReference
+from quantkeep.failpoints import passing
+from quantkeep_backends._sql.names import column_name
+from quantkeep_backends._sql.tables import Layout
+from quantkeep_backends.sqlite.connections import connect
+from quantkeep_backends.sqlite.database import Database, undo
+from quantkeep_backends.sqlite.engine import SqliteEngine
+from quantkeep_backends.sqlite.system import APPLICATION_ID, LAYOUT, TABLES, ddl
+
+_REMEMBER: Final = (
+    "INSERT INTO quantkeep_meta (name, value) VALUES (?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+_RECORD: Final = (
+    "INSERT INTO quantkeep_migrations (applied_at, collection, change, statement) "
+    "VALUES (?, ?, ?, ?)"
+)
+
+Peers = Mapping[str, Collection]
+
+
+def initialise(database: Database) -> None:
+    """Make a new file a keep's; nothing happens if another process has just done so."""
+
+    def work(writer: sqlite3.Connection) -> None:
+        if recalled(writer, "layout") is not None:
+            return
+        writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for table in TABLES:
+            writer.execute(ddl(table))
+        for name, value in (("format", schema.FORMAT), ("layout", LAYOUT)):
+            writer.execute(_REMEMBER, (name, str(value)))
+
+    database.write("create", work)
+
+
+def recalled(connection: sqlite3.Connection, name: str) -> str | None:
+    """What the keep remembers under *name*; ``None`` too if the file is new."""
+    known = "SELECT 1 FROM sqlite_master WHERE name = 'quantkeep_meta'"
+    if connection.execute(known).fetchone() is None:
+        return None
+    row = connection.execute("SELECT value FROM quantkeep_meta WHERE name = ?", (name,)).fetchone()
+    return row and str(row[0])
+
+
+def ensure(
+    database: Database, engine: SqliteEngine, ours: Sequence[Collection], description: str
+) -> None:
+    """Make room for *ours*, all or nothing; see :meth:`quantkeep.backend.Backend.ensure`."""
+    with database.turn():
+        # a connection of its own: foreign keys cannot be turned off inside a transaction
+        connection = connect(database.path, "mode=rw", database.settings)
+        try:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            Migration(connection, engine).run(ours, description)
+        finally:
+            undo(connection)
+            connection.close()
+
+
+class Migration:
+    """Brings the tables to what is declared now."""
+
+    def __init__(self, connection: sqlite3.Connection, engine: SqliteEngine) -> None:
+        self._connection = connection
+        self._engine = engine
+        self._now = time.time_ns() // 1000
+        self._rebuilt: list[str] = []
+
+    def run(self, ours: Sequence[Collection], description: str) -> None:
+        """Bring them, in one transaction."""
+        passing("sqlite.ensure.begin")
+        self._connection.execute("BEGIN IMMEDIATE")
+        stored = recalled(self._connection, "description")
+        if stored == description:
+            return
+        theirs = schema.understand(stored) if stored else []
+        wanted = schema.merge(ours, theirs)  # another program may have been faster
+        self._bring({c.name: c for c in theirs}, {c.name: c for c in wanted})
+        self._connection.execute(_REMEMBER, ("description", schema.describe(wanted)))
+        passing("sqlite.ensure.before_commit")
+        self._connection.execute("COMMIT")
+        passing("sqlite.ensure.after_commit")
+
+    def _bring(self, old: Peers, new: Peers) -> None:
+        _check_names(new)
+        metadata = sa.MetaData()
+        layouts = [Layout(c, self._engine, new, metadata) for c in new.values()]
+        for layout in layouts:
+            self._table(layout, old, new, metadata)
+        for layout in layouts:
+            self._indexes(layout)
+            passing("sqlite.ensure.table")
+        self._check_references()
+
+    def _table(self, layout: Layout, old: Peers, new: Peers, metadata: sa.MetaData) -> None:
+        collection = layout.collection
+        before = old.get(collection.name)
+        if before is None:
+            self._apply(collection, "table made", ddl(layout.table))
+            return
+        if before == collection:  # a tenth of a second each, with fifty of them
+            return
+        common = [c for c in collection.columns if c.name in before.places]
+        same = attrs.evolve(collection, columns=tuple(common), **_restricted(collection, common))
+        if self._shape(same, new) != self._shape(before, old):
+            self._rebuild(layout, before, new, metadata)
+        elif not self._is_referring(collection, before):
+            self._add_columns(layout, before)
+        else:
+            self._rebuild(layout, before, new, metadata)
+
+    def _is_referring(self, collection: Collection, before: Collection) -> bool:
+        return {*collection.references} != {*before.references}
+
+    def _shape(self, collection: Collection, peers: Peers) -> str:
+        """What makes a table another one; the order of its columns does not."""
+        ordered = tuple(sorted(collection.columns, key=lambda column: column.name))
+        metadata = sa.MetaData()
+        for peer in peers.values():
+            if peer.name != collection.name:
+                Layout(peer, self._engine, metadata=metadata)
+        whole = attrs.evolve(collection, columns=ordered)
+        return ddl(Layout(whole, self._engine, peers, metadata).table)
+
+    def _add_columns(self, layout: Layout, before: Collection) -> None:
+        for column in layout.collection.columns:
+            if column.name not in before.places:
+                made = sa.schema.CreateColumn(layout.content(column.name))
+                text = str(made.compile(dialect=self._engine.dialect))
+                name = layout.collection.name
+                change = f"column {column.name} added"
+                self._apply(layout.collection, change, f'ALTER TABLE "{name}" ADD COLUMN {text}')
+
+    def _rebuild(
+        self, layout: Layout, before: Collection, new: Peers, metadata: sa.MetaData
+    ) -> None:
+        """As https://www.sqlite.org/lang_altertable.html#otheralter says it is done."""
+        collection = layout.collection
+        name, made = collection.name, f"quantkeep_new_{collection.name}"
+        other = Layout(collection, self._engine, new, metadata, made)
+        stamps = [c.name for c in self._engine.stamps(collection) if c.computed is None]
+        shared = [column_name(n) for n in collection.names if n in before.places] + stamps
+        columns = ", ".join(f'"{n}"' for n in shared)
+        self._apply(collection, "table rebuilt", ddl(other.table))
+        self._connection.execute(f'INSERT INTO "{made}" ({columns}) SELECT {columns} FROM "{name}"')
+        self._connection.execute(f'DROP TABLE "{name}"')
+        self._connection.execute(f'ALTER TABLE "{made}" RENAME TO "{name}"')
+        self._rebuilt.append(name)
+
+    def _indexes(self, layout: Layout) -> None:
+        name = layout.collection.name
+        there = {*self._index_names(name)}
+        wanted = {str(index.name): index for index in layout.indexes}
+        for gone in there - wanted.keys():
+            if gone.startswith("uq_"):  # a constraint that is not declared any more
+                self._apply(layout.collection, f"index {gone} dropped", f'DROP INDEX "{gone}"')
+        for added in wanted.keys() - there:
+            self._make_index(layout.collection, wanted[added])
+
+    def _index_names(self, table: str) -> Iterator[str]:
+        wanted = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
+        return (name for (name,) in self._connection.execute(wanted, (table,)))
+
+    def _make_index(self, collection: Collection, index: sa.Index) -> None:
+        try:
+            self._apply(collection, f"index {index.name} made", ddl(index))
+        except sqlite3.IntegrityError:
+            raise InvalidRecord(
+                f"{collection.name}: what is stored does not meet the new constraint {index.name}: "
+                "some records have equal values there"
+            ) from None
+
+    def _apply(self, collection: Collection, change: str, statement: str) -> None:
+        self._connection.execute(statement)
+        values = (self._now, collection.name, change, statement)
+        self._connection.execute(_RECORD, values)
+
+    def _check_references(self) -> None:
+        for name in self._rebuilt:
+            check: Any = self._connection.execute(f'PRAGMA foreign_key_check("{name}")').fetchone()
+            if check is not None:
+                raise InvalidReference(
+                    f"{name}: what is stored refers to {check[2]} that are not stored, so the new "
+                    "reference cannot be declared"
+                )
+
+
+def _restricted(collection: Collection, common: Sequence[Any]) -> dict[str, Any]:
+    """The parts of a collection that speak of *common* columns only."""
+    names = {column.name for column in common}
+    return {
+        "unique": tuple(g for g in collection.unique if names >= {*g}),
+        "indexes": tuple(i for i in collection.indexes if names >= {*i.columns}),
+        "references": tuple(r for r in collection.references if names >= {*r.columns}),
+    }
+
+
+def _check_names(collections: Peers) -> None:
+    """SQLite does not tell names apart by their case, and keeps some for itself."""
+    _check_distinct("collections", [*collections])
+    for collection in collections.values():
+        _check_distinct(f"columns of {collection.name}", collection.names)
+        if collection.name.lower().startswith("sqlite_"):
+            raise InvalidRecord(f"{collection.name}: SQLite keeps names with sqlite_ for itself")
+
+
+def _check_distinct(what: str, names: Sequence[str]) -> None:
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(name.lower(), name)
+        if other != name:
+            raise InvalidRecord(
+                f"{what}: SQLite takes {other!r} and {name!r} for the same name; rename one"
+            )

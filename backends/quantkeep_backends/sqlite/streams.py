@@ -1,0 +1,127 @@
+"""Streams: their numbers, how far each has come, and how far this handle has seen it come."""
+
+import sqlite3
+from typing import Final
+
+from quantkeep.collection import Collection, Key
+from quantkeep.contract import regressed
+from quantkeep.errors import StoreFull
+from quantkeep_backends.sqlite.engine import REVISION_MASK
+from quantkeep_backends.sqlite.system import (
+    MOST_STREAMS,
+    first_place,
+    last_place,
+    stream_of_text,
+    stream_text,
+)
+
+_REMEMBERED: Final = 65_536
+_FIND: Final = "SELECT number, head FROM quantkeep_streams WHERE collection = ? AND stream = ?"
+_ADD: Final = "INSERT INTO quantkeep_streams (collection, stream) VALUES (?, ?) RETURNING number"
+_ADVANCE: Final = (
+    "INSERT INTO quantkeep_streams (collection, stream, head) VALUES (?, ?, ?) "
+    "ON CONFLICT (collection, stream) DO UPDATE SET head = excluded.head"
+)
+_DELETED: Final = (
+    "UPDATE quantkeep_streams SET deleted = deleted + 1, head = max(head, ?) WHERE number = ?"
+)
+_ALL: Final = "SELECT number, stream, head FROM quantkeep_streams WHERE collection = ? LIMIT ?"
+
+
+class Stream:
+    """Where a stream is, as this handle knows it.
+
+    Attributes:
+        number: the upper part of its entries' ids.
+        text: what it is stored under.
+        head: the last revision given.
+        first: the id before that of its first entry.
+        last: the greatest id an entry of it can have.
+    """
+
+    __slots__ = ("first", "head", "last", "number", "text")
+
+    def __init__(self, number: int, text: str, head: int) -> None:
+        self.number = number
+        self.text = text
+        self.head = head
+        self.first = first_place(number)
+        self.last = last_place(number)
+
+
+class Seen:
+    """The streams this handle has seen, so that an older backup put under it is noticed."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, Key], Stream] = {}
+
+    def find(self, collection: Collection, stream: Key) -> Stream | None:
+        """What is known of *stream*."""
+        return self._streams.get((collection.name, stream))
+
+    def note(self, collection: Collection, stream: Key, now: Stream) -> None:
+        """Remember that *stream* has come as far as *now*, or further, as was noted before."""
+        known = self._streams.get((collection.name, stream))
+        if known is not None and known.head > now.head:
+            return
+        if len(self._streams) >= _REMEMBERED:
+            self._streams.pop(next(iter(self._streams)), None)
+        self._streams[collection.name, stream] = now
+
+    def heads(self, collection: Collection) -> dict[Key, int]:
+        """How far each stream of *collection* was seen to have come, by now."""
+        streams = [*self._streams.items()]
+        return {stream: now.head for (name, stream), now in streams if name == collection.name}
+
+    def check(self, collection: Collection, stream: Key, head: int) -> None:
+        """Hold the *head* just read against what was seen before; raises ``Regression``."""
+        known = self.find(collection, stream)
+        if known is not None and head < known.head:
+            raise regressed(collection, stream, known.head, head)
+
+
+def find(connection: sqlite3.Connection, collection: Collection, stream: Key) -> Stream | None:
+    """*stream* as it is stored; of a log, with the greatest revision that was deleted."""
+    text = stream_text(stream)
+    found = connection.execute(_FIND, (collection.name, text)).fetchone()
+    return None if found is None else Stream(found[0], text, found[1])
+
+
+def add(connection: sqlite3.Connection, collection: Collection, stream: Key) -> Stream:
+    """Give the new *stream* of a log its number."""
+    text = stream_text(stream)
+    number: int = connection.execute(_ADD, (collection.name, text)).fetchone()[0]
+    if number >= MOST_STREAMS:
+        raise StoreFull(f"{collection.name}: there are {MOST_STREAMS} streams, as many as can be")
+    return Stream(number, text, 0)
+
+
+def advance(connection: sqlite3.Connection, collection: Collection, now: Stream) -> None:
+    """Store how far a stream of keyed records has come."""
+    connection.execute(_ADVANCE, (collection.name, now.text, now.head))
+
+
+def entry_deleted(connection: sqlite3.Connection, number: int, revision: int) -> None:
+    """Keep the numbering dense, and the gap explained, after a log's entry was deleted."""
+    connection.execute(_DELETED, (revision, number))
+
+
+def all_of(
+    connection: sqlite3.Connection, collection: Collection, most: int = -1
+) -> list[tuple[Key, Stream]]:
+    """The streams of *collection*, or *most* of them."""
+    rows = connection.execute(_ALL, (collection.name, most))
+    return [(stream_of_text(text), Stream(number, text, head)) for number, text, head in rows]
+
+
+def heads(
+    connection: sqlite3.Connection, collection: Collection, last_place_sql: str
+) -> list[tuple[Key, int]]:
+    """How far each stream of *collection* has come."""
+    found = []
+    for key, stream in all_of(connection, collection):
+        place = None
+        if collection.log:
+            place = connection.execute(last_place_sql, (stream.first, stream.last)).fetchone()[0]
+        found.append((key, max(stream.head, (place or 0) & REVISION_MASK)))
+    return found

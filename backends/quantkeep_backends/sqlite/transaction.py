@@ -1,0 +1,271 @@
+"""The writes of one batch, inside one transaction."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from quantkeep.batch import (
+    Anything,
+    Append,
+    Batch,
+    Delete,
+    Expectation,
+    Holding,
+    Outcome,
+    Put,
+    Receipt,
+    Require,
+    Write,
+)
+from quantkeep.collection import Collection, Key, Reference, SealedRow, StoredRow
+from quantkeep.contract import check_expectation, taken
+from quantkeep.failpoints import passing
+from quantkeep_backends.sqlite import streams
+from quantkeep_backends.sqlite.complaints import explain_row
+from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK
+from quantkeep_backends.sqlite.entries import Revisions, entries
+from quantkeep_backends.sqlite.prepared import Prepared
+from quantkeep_backends.sqlite.streams import Seen, Stream
+from quantkeep_backends.sqlite.system import stream_text
+
+Prepare = Callable[[Collection], Prepared]
+Peers = Callable[[], Mapping[str, Collection]]
+
+
+class Known(NamedTuple):
+    """What is stored under a key."""
+
+    rowid: int
+    revision: int
+    created_at: int
+    digest: bytes
+
+
+class Duplicates(Exception):  # no error: the batch is applied again, with care
+    """A quick append met a constraint: entries may be there already."""
+
+
+class Transaction:
+    """Applies writes in order; nothing of it is visible, or known to the handle, before its end.
+
+    Attributes:
+        removed: every record that was deleted, or that went with one.
+
+    Args:
+        connection: in a transaction.
+        prepare: gives the statements of a collection.
+        seen: what the handle has seen of streams.
+        now: the stamp of everything written.
+        peers: gives all collections of the keep, by name.
+        careful: look for each entry's identity before it is appended.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        prepare: Prepare,
+        seen: Seen,
+        now: int,
+        peers: Peers,
+        *,
+        careful: bool = False,
+    ) -> None:
+        self.connection = connection
+        self.prepare = prepare
+        self.now = now
+        self._seen = seen
+        self._careful = careful
+        self._peers = peers
+        self._streams: dict[tuple[str, Key], tuple[Collection, Key, Stream]] = {}
+        self._removing: set[tuple[str, int]] = set()
+        self.removed: list[tuple[Collection, Key]] = []
+
+    def apply(self, batch: Batch) -> Receipt:
+        """Apply the writes of *batch*."""
+        outcomes = tuple(self._passed(write) for write in batch.writes)
+        for collection, _, stream in self._streams.values():
+            if not collection.log:
+                streams.advance(self.connection, collection, stream)
+        passing("sqlite.commit.written")
+        return Receipt(outcomes, self.now, batch.op_id)
+
+    def committed(self) -> None:
+        """Let the handle know how far the streams have come."""
+        for collection, key, stream in self._streams.values():
+            self._seen.note(collection, key, stream)
+
+    def _passed(self, write: Write) -> Outcome:
+        passing("sqlite.commit.write")
+        return self._apply(write)
+
+    def _apply(self, write: Write) -> Outcome:
+        match write:
+            case Append():
+                return self._append(self.prepare(write.collection), write)
+            case Put(collection, row, expect):
+                return self._put(self.prepare(collection), row, expect)
+            case Delete(collection, key, expect):
+                return self._delete(self.prepare(collection), key, expect)
+            case Require(collection, key, expect):
+                self._expect(self.prepare(collection), key, expect)
+                return Outcome()
+
+    # -- streams ---------------------------------------------------------------------------------
+
+    def stream(self, prepared: Prepared, key: Key) -> Stream:
+        """How far a stream has come in this transaction."""
+        collection = prepared.collection
+        known = self._streams.get((collection.name, key))
+        if known is not None:
+            return known[2]
+        found = streams.find(self.connection, collection, key)
+        if found is not None and collection.log:
+            found.head = max(found.head, self._last(prepared, found))
+        self._seen.check(collection, key, found.head if found else 0)
+        if found is None and collection.log:
+            found = streams.add(self.connection, collection, key)
+        found = found or Stream(0, stream_text(key), 0)
+        self._streams[collection.name, key] = (collection, key, found)
+        return found
+
+    def _last(self, prepared: Prepared, stream: Stream) -> int:
+        bounds = (stream.first, stream.last)
+        place: int | None = self.connection.execute(prepared.last_place, bounds).fetchone()[0]
+        return 0 if place is None else place & REVISION_MASK
+
+    # -- appending -------------------------------------------------------------------------------
+
+    def _append(self, prepared: Prepared, write: Append) -> Outcome:
+        if self._careful:
+            return self._append_carefully(prepared, write)
+        revisions = Revisions()
+        rows = entries(prepared, write.rows, self.now, partial(self.stream, prepared), revisions)
+        try:
+            self.connection.executemany(prepared.insert, rows)
+        except sqlite3.IntegrityError:
+            raise Duplicates from None
+        given = revisions.given()
+        return Outcome(given, len(given))
+
+    def _append_carefully(self, prepared: Prepared, write: Append) -> Outcome:
+        revisions: list[int] = []
+        added = 0
+        for row in write.rows:
+            known = self._appended(prepared, row)
+            added += known is None
+            revisions.append(self._append_one(prepared, row) if known is None else known)
+        return Outcome(revisions, added)
+
+    def _append_one(self, prepared: Prepared, row: SealedRow) -> int:
+        stream = self.stream(prepared, prepared.collection.stream_of(row.values))
+        place = stream.first + stream.head + 1
+        try:
+            self.connection.execute(prepared.insert, prepared.codec.entry(row, place, self.now))
+        except sqlite3.IntegrityError as error:
+            raise explain_row(self.connection, prepared, row, None, error) from None
+        stream.head += 1
+        return stream.head
+
+    def _appended(self, prepared: Prepared, row: SealedRow) -> int | None:
+        """The revision of the entry that is there already, if it is."""
+        wanted = prepared.identity_values(row.values)
+        found = wanted and self.connection.execute(prepared.identified, wanted).fetchone()
+        if not found:
+            return None
+        if found[1] != row.digest:
+            collection = prepared.collection
+            value = (*collection.stream_of(row.values), *collection.identity_of(row.values))
+            raise taken(collection, value, collection.identity)
+        place: int = found[0]
+        return place & REVISION_MASK
+
+    # -- keyed records ---------------------------------------------------------------------------
+
+    def _put(self, prepared: Prepared, row: SealedRow, expect: Expectation) -> Outcome:
+        collection = prepared.collection
+        key = collection.key_of(row.values)
+        known = self._expect(prepared, key, expect)
+        if known is not None and collection.immutable:
+            if known.digest == row.digest:
+                return Outcome((known.revision,), 0)
+            raise taken(collection, key, collection.key)
+        stream = self.stream(prepared, collection.stream_of(row.values))
+        stream.head += 1
+        self._store(prepared, row, stream.head, known)
+        return Outcome((stream.head,), 0 if known else 1)
+
+    def _store(
+        self, prepared: Prepared, row: SealedRow, revision: int, known: "Known | None"
+    ) -> None:
+        given = self.now if row.created_at is None else row.created_at
+        created = known.created_at if known else given
+        raw = prepared.codec.record(row, revision, created, self.now)
+        try:
+            if known is None:
+                self.connection.execute(prepared.insert, raw)
+            else:
+                self.connection.execute(prepared.update, (*raw, known.rowid))
+        except sqlite3.IntegrityError as error:
+            own = known and known.rowid
+            raise explain_row(self.connection, prepared, row, own, error) from None
+
+    def _delete(self, prepared: Prepared, key: Key, expect: Expectation) -> Outcome:
+        known = self._expect(prepared, key, expect)
+        if known is None:
+            return Outcome()
+        self._remove(prepared, known.rowid, key)
+        return Outcome((), 1)
+
+    def _remove(self, prepared: Prepared, rowid: int, key: Key) -> None:
+        """Delete a row, what is declared to go with it, and account for entries of logs."""
+        going = (prepared.collection.name, rowid)
+        if going in self._removing:
+            return  # they refer to each other
+        self._removing.add(going)
+        self._cascade(prepared.collection, key)
+        self.connection.execute(prepared.delete, (rowid,))
+        self._removing.discard(going)
+        self.removed.append((prepared.collection, key))
+        if prepared.collection.log:
+            number, revision = rowid >> REVISION_BITS, rowid & REVISION_MASK
+            streams.entry_deleted(self.connection, number, revision)
+
+    def _cascade(self, collection: Collection, key: Key) -> None:
+        """SQLite would do it too, but it would not say which entries of logs went."""
+        for child in self._peers().values():
+            for reference in child.references:
+                if reference.to == collection.name and reference.on_delete == "cascade":
+                    self._remove_with(self.prepare(child), reference, key)
+
+    def _remove_with(self, child: Prepared, reference: Reference, key: Key) -> None:
+        for rowid, stored in child.rows_referring(self.connection, reference, key):
+            self._remove(child, rowid, child.collection.stored_key(stored))
+
+    # -- preconditions ---------------------------------------------------------------------------
+
+    def _expect(self, prepared: Prepared, key: Key, expect: Expectation) -> "Known | None":
+        known = self._known(prepared, key)
+        if not isinstance(expect, Anything):
+            stored = known and self._as_stored(prepared, known, expect)
+            check_expectation(prepared.collection, key, stored, expect)
+        return known
+
+    def _known(self, prepared: Prepared, key: Key) -> "Known | None":
+        wanted = prepared.key_values(key)
+        statement = prepared.get if prepared.collection.log else prepared.known
+        found = wanted and self.connection.execute(statement.sql, wanted).fetchone()
+        if not found:
+            return None
+        if not prepared.collection.log:
+            return Known(*found)
+        stored = prepared.codec.peek(found)
+        return Known(found[0], stored.revision, stored.created_at, stored.digest)
+
+    def _as_stored(self, prepared: Prepared, known: "Known", expect: Expectation) -> StoredRow:
+        """As much of the record as *expect* is held against."""
+        values: list[Any] = [None] * len(prepared.collection.columns)
+        if isinstance(expect, Holding):
+            found = self.connection.execute(prepared.token, (known.rowid,)).fetchone()
+            values[prepared.collection.places["token"]] = found[0]
+        return StoredRow(tuple(values), known.revision, known.created_at, 0, 0, known.digest)

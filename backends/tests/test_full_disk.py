@@ -1,0 +1,66 @@
+"""A file system that is really full: nothing half written, nothing lost, and it goes on."""
+
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import quantkeep
+from quantkeep.tape import Trade
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 3 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def trade(number: int) -> Trade:
+    return Trade(
+        mode="paper",
+        uid=f"trade-{number}",
+        timestamp=datetime(2025, 1, 17, tzinfo=UTC),
+        symbol="BTC/USDT",
+        side="LONG",
+        action="OPEN",
+        qty=1.0,
+        raw_data={"padding": "x" * 2_000},
+    )
+
+
+def fill(keep: quantkeep.Keep, acknowledged: list[int]) -> None:
+    for number in range(5_000):
+        keep.tape.append(trade(number))
+        acknowledged.append(number)
+
+
+@pytest.mark.requirement("Z-18", api="quantkeep.StoreFull")
+@pytest.mark.parametrize("url", ["sqlite:///{}/bot.db", "json:///{}/bot"], ids=["sqlite", "json"])
+def test_a_full_disk_is_an_error_and_then_it_goes_on(small_disk: Path, url: str) -> None:
+    """GUARANTEES case 3: ENOSPC, then space returns, under the same handle and a new one."""
+    with quantkeep.open(url.format(small_disk)) as keep:
+        acknowledged: list[int] = []
+        with pytest.raises(quantkeep.StoreFull) as caught:
+            fill(keep, acknowledged)
+        assert caught.value.applied == "no"
+        written = len(acknowledged)
+        assert written > 10
+        assert len(keep.tape.trades(mode="paper")) == written
+
+        subprocess.run(["mount", "-o", "remount,size=12m", small_disk], check=True)
+        keep.tape.append(trade(written))
+        assert [t.uid for t in keep.tape.trades(mode="paper")] == [
+            f"trade-{number}" for number in range(written + 1)
+        ]
+    with quantkeep.open(url.format(small_disk)) as keep:
+        assert len(keep.tape.trades(mode="paper")) == written + 1

@@ -1,0 +1,9 @@
+"""The naive backends are importable as ``naive``, here and in the children of the kit."""
+
+import sys
+from pathlib import Path
+
+HERE = str(Path(__file__).parent)
+
+if HERE not in sys.path:
+    sys.path.insert(0, HERE)

@@ -1,0 +1,79 @@
+"""``quantkeep conformance URL``, as a script would call it."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from quantkeep_conformance.commands import conformance, quantkeep_commands
+from quantkeep_conformance.report import Report
+
+
+def called(*arguments: str):
+    return CliRunner().invoke(conformance, arguments)
+
+
+def test_it_joins_the_command_line():
+    (command,) = quantkeep_commands()
+    assert isinstance(command, click.Command)
+    assert command.name == "conformance"
+
+
+def test_a_sound_backend(tmp_path):
+    file = tmp_path / "report.json"
+    result = called("memory://", "--json", str(file), "-k", "listing or durability", "--seed", "5")
+    assert result.exit_code == 0, result.output
+    assert "listing.newest_n_ascending" in result.output
+    said = json.loads(file.read_text())
+    assert (said["backend"], said["level"], said["seed"]) == ("memory", "memory", 5)
+    assert said["capabilities"] == ["snapshot_reads"]
+    assert "listing.first_n" in said["passed"]
+    assert said["failed"] == []
+    assert said["not_claimed"] == [
+        "durability.kill_at_random_moments",
+        "durability.kill_at_every_failpoint",
+    ]
+
+
+def test_a_defect_is_exit_code_1(tmp_path):
+    file = tmp_path / "report.json"
+    options = "--plugin", "naive.changing:rounds_decimals", "-k", "values", "--json", str(file)
+    result = called("memory://", *options)
+    assert result.exit_code == 1
+    assert "FAILED" in result.output
+    (failure,) = json.loads(file.read_text())["failed"]
+    assert failure["clause"] == "values.decimals"
+    assert "instead of Decimal" in failure["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense://x"], "no backend answers to nonsense://"),
+        (["memory://", "-k", "no_such_clause"], "no clause was selected"),
+        (["memory://", "-k", "and and"], "no clause was selected"),
+        (["sqlite:////no/such/folder/x.db"], "there is no folder"),
+        (["memory://", "--plugin", "no_such_plugin"], "no_such_plugin"),
+        (["memory://", "--plugin", "no_such_module:x"], "no_such_module"),
+    ],
+)
+def test_what_cannot_be_run_is_exit_code_2(arguments, said):
+    command = [sys.executable, "-m", "quantkeep", "conformance", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert said in ended.stderr
+
+
+def test_a_password_is_not_shown(tmp_path):
+    url = f"sqlite://user:c4n4ry@localhost{tmp_path}/x.db"
+    command = [sys.executable, "-m", "quantkeep", "conformance", url]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "c4n4ry" not in ended.stdout + ended.stderr
+
+
+def test_a_report_without_clauses_does_not_conform():
+    assert not Report().conforms

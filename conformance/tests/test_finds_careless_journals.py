@@ -1,0 +1,39 @@
+"""The fault clauses, each with naive stores that must fail it (negative controls)."""
+
+import pytest
+from naive import journals
+from naive.journals import CarelessJournal
+
+from quantkeep_conformance.report import Report
+from quantkeep_conformance.running import run
+
+CARELESS = {name: j for name, j in vars(journals).items() if isinstance(j, CarelessJournal)}
+ABOUT_FILES = (
+    "durability or faults or reopen or operations or one_winner or leases or atomicity or honesty "
+    "or embedding or ids_of_files"
+)
+
+
+def checked(plugin, folder, select=ABOUT_FILES) -> Report:
+    url = f"journal:///{folder / 'journal'}"
+    return run(url, plugins=[plugin], seed=11, select=f"({select}) and not broad")
+
+
+def failed(report: Report) -> dict[str, str]:
+    return {result.clause: result.reason for result in report.of("failed")}
+
+
+@pytest.mark.parametrize("twin", ["naive.journal:SOUND", "naive.journals:SOUND_EXCLUSIVE"])
+def test_the_unbroken_twins_pass(twin, tmp_path):
+    report = checked(twin, tmp_path, select="not broad")
+    assert failed(report) == {}
+    assert report.results["durability.kill_at_random_moments"].evidence["kills"] == 10
+
+
+@pytest.mark.parametrize("name", CARELESS)
+def test_carelessness_is_caught_by_the_fitting_clause_and_no_other(name, tmp_path):
+    careless = CARELESS[name]
+    found = failed(checked(f"naive.journals:{name}", tmp_path))
+    assert set(careless.clauses) <= set(found), found
+    assert set(found) - {*careless.clauses, *careless.perhaps} == set(), found
+    assert found, "nothing was found"

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 NO_SKIP = os.environ.get("QUANTKEEP_TEST_NO_SKIP") == "1"
@@ -15,12 +16,25 @@ Report = pytest.CollectReport | pytest.TestReport
 
 
 @pytest.fixture(scope="session")
+def seed() -> int:
+    """What a test draws from: the same each time, unless QUANTKEEP_TEST_SEED says another."""
+    return int(os.environ.get("QUANTKEEP_TEST_SEED", "1"))
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of recorded runs of other systems; where there is none, its tests are left out."""
     folder = Path(REAL_DATA or "")
     assert folder.is_absolute(), "QUANTKEEP_REAL_DATA must be an absolute path"
     assert folder.is_dir(), f"QUANTKEEP_REAL_DATA is no folder: {folder}"
     return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A gate that draws anew each time fails by luck: only long campaigns do (-m soak)."""
+    hypothesis.settings.register_profile("gate", derandomize=True)
+    if config.getoption("markexpr") != "soak":
+        hypothesis.settings.load_profile("gate")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -2,7 +2,7 @@
 """Set up and run in one go; needs only Python 3.11 or newer and its pip.
 
     python3 x.py demo [...]   a trading run that is killed and resumed (arguments go to the demo)
-    python3 x.py test [...]   every test (arguments go to tox)
+    python3 x.py test [...]   every test (arguments go to tox: -e sqlite -- -k atomicity)
 
 The environments it makes live in .dev/ and .tox/ beside this file; delete them at will.
 """
@@ -34,7 +34,8 @@ def demo(arguments: Sequence[str]) -> None:
 
 
 def test(arguments: Sequence[str]) -> None:
-    run(environment("tox", "tox>=4.22"), "-m", "tox", *arguments)
+    tox = (environment("tox", "tox>=4.22"), "-m", "tox")
+    run(*tox, *(arguments or ("run-parallel", "--parallel", "auto", "--parallel-no-spinner")))
 
 
 def run(*command: str | Path) -> None:

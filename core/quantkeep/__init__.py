@@ -35,6 +35,7 @@ from quantkeep.errors import (
 )
 from quantkeep.hookspecs import hookimpl
 from quantkeep.keep import Keep
+from quantkeep.merging import merge
 from quantkeep.opening import open  # noqa: A004  # quantkeep.open is the name people call
 from quantkeep.query import Exists, Measure, Per, Query, Tally, Where, where
 from quantkeep.records import Record, field, record
@@ -75,6 +76,7 @@ __all__ = [
     "Where",
     "field",
     "hookimpl",
+    "merge",
     "open",
     "record",
     "where",

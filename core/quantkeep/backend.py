@@ -6,7 +6,7 @@ the contract in tests. A backend may trust what it is given: batches are sealed,
 
 import abc
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -68,6 +68,16 @@ class Health:
     durability: Durability
     facts: Mapping[str, Any]  # versions, settings, paths; never a secret
     warnings: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Garbage:
+    """Something an engine has stored that no reader needs: ``quantkeep gc`` removes it."""
+
+    name: str  # a path or key, as a person finds it
+    size: int  # bytes
+    since: int  # it has not been needed, in microseconds since the epoch
+    why: str  # "replaced by compaction", "left by a crash", ...
 
 
 class Backend(abc.ABC):
@@ -172,9 +182,32 @@ class Backend(abc.ABC):
         """The engine's own integrity check; each line names a problem."""
         return []
 
+    def scrub(self) -> Iterable[str]:
+        """Read every stored byte and hold it against its checksum; each line names a problem.
+
+        For ``quantkeep verify --deep``, which checks the digests of records and blobs itself.
+        Goes on behind a problem, and says how far it is (:func:`quantkeep.progress.counted`).
+        """
+        return self.check()
+
     def compact(self) -> None:
-        """Give space back."""
+        """Give space back, and make reading cheaper; beside running readers and writers.
+
+        Says how far it is (:func:`quantkeep.progress.counted`).
+        """
         raise Unsupported(f"{self.name} has nothing to compact")
+
+    def garbage(self, before: int) -> Sequence[Garbage]:
+        """What the engine itself has no use for since before that time (blobs are not meant).
+
+        Files replaced by a compaction, or left by a crash. Whoever began to read or write before
+        then is taken to be done.
+        """
+        return ()
+
+    def remove_garbage(self, before: int) -> Sequence[Garbage]:
+        """Remove what :meth:`garbage` would list now; says what was removed."""
+        return ()
 
     def backdoor(self) -> "Backdoor":
         """Raw access past all checks, for corruption tests alone."""

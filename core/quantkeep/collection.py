@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import attrs
 
-from quantkeep.columns import Column, Row, Scalar, check_integer
+from quantkeep.columns import Column, Kind, Row, Scalar, check_integer
 from quantkeep.digests import RowDigest
 from quantkeep.errors import InvalidRecord, InvalidValue
 from quantkeep.hosts import Hosts
@@ -107,9 +107,20 @@ class Collection:
         groups = (self.key, self.stream, self.identity, *self.unique)
         for name in (n for group in groups for n in group):
             self.column(name)
+        for name in (*self.key, *self.stream):
+            self._check_order(name)
         for name in (n for index in self.indexes for n in index.columns):
             if name not in STAMPS:
                 self.column(name)
+
+    def _check_order(self, name: str) -> None:
+        """Records are listed by key, or by stream: refuse what has no order."""
+        kind = self.column(name).kind
+        if kind in (Kind.BINARY, Kind.DOCUMENT):
+            raise InvalidRecord(
+                f"{self.name}.{name}: a {kind.value} column has no order, so it cannot be part of "
+                "a key or stream: use text, such as value.hex()"
+            )
 
     # -- shape ---------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ import enum
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
@@ -122,6 +123,16 @@ class Column:
         elif type(scalar) is int:
             check_integer(scalar, record, self.name)
         return scalar
+
+    @cached_property
+    def asked(self) -> "Column":
+        """What queries may ask to be equal to a value: also what could not be stored."""
+        return attrs.evolve(self, nullable=True, between=None, finite=False)
+
+    @cached_property
+    def compared(self) -> "Column":
+        """What queries may compare a value with: any value of the kind."""
+        return attrs.evolve(self.asked, choices=())
 
     def python(self, scalar: Scalar) -> Any:
         """The Python value of a canonical *scalar*; documents are left as text."""

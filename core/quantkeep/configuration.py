@@ -1,7 +1,7 @@
 """Where a keep is, when it is not said in the call.
 
-Argument, then ``QUANTKEEP_URL`` and ``QUANTKEEP_<STORE>_URL``, then ``quantkeep.toml`` or
-``[tool.quantkeep]`` of ``pyproject.toml`` in the working folder.
+Argument, then ``QUANTKEEP_URL``, ``QUANTKEEP_<STORE>_URL`` and ``QUANTKEEP_FALLBACK_URL``, then
+``quantkeep.toml`` or ``[tool.quantkeep]`` of ``pyproject.toml`` in the working folder.
 """
 
 import os
@@ -15,7 +15,7 @@ import attrs
 from quantkeep.errors import InvalidUrl
 
 STORES: Final = ("sessions", "tape", "predictions", "backtests", "knowledge")
-_SETTINGS: Final = ("durability", "plugins")
+_SETTINGS: Final = ("durability", "fallback", "fallback_on", "plugins")
 
 
 @attrs.frozen
@@ -25,6 +25,8 @@ class Configuration:
     urls: Mapping[str, str]  # by store; "" is the default
     durability: str | None = None
     plugins: tuple[str, ...] = ()
+    fallback: str | None = None  # a URL, for when one of the others cannot be reached
+    fallback_on: str = "open"
 
     @classmethod
     def understood(cls, said: Mapping[str, Any], source: str) -> "Configuration":
@@ -42,7 +44,23 @@ class Configuration:
         plugins = said.get("plugins", ())
         if not isinstance(plugins, list | tuple):
             raise InvalidUrl(f"{source}: plugins must be a list of names")
-        return cls(urls, said.get("durability"), tuple(plugins))
+        return cls(urls, said.get("durability"), tuple(plugins), *_fallback(said, source))
+
+    def with_fallback(self, url: str | None, when: str | None) -> "Configuration":
+        """The same with a *url* to fall back to, and *when*, where they are given."""
+        said = {"fallback": url or self.fallback, "fallback_on": when or self.fallback_on}
+        fallback, fallback_on = _fallback(said, "open()")
+        return attrs.evolve(self, fallback=fallback, fallback_on=fallback_on)
+
+
+def _fallback(said: Mapping[str, Any], source: str) -> tuple[str | None, str]:
+    """The URL of the fallback, and when it steps in; raises :class:`InvalidUrl`."""
+    url, when = said.get("fallback"), said.get("fallback_on", "open")
+    if not isinstance(url, str | None):
+        raise InvalidUrl(f"{source}: fallback must be a URL, as text")
+    if when not in ("open", "loss"):
+        raise InvalidUrl(f'{source}: fallback_on is {when!r}; expected "open" or "loss"')
+    return url, when
 
 
 def find(target: Any) -> Configuration:
@@ -66,7 +84,7 @@ def _from_surroundings() -> Configuration:
     urls[""] = os.environ.get("QUANTKEEP_URL")
     given = {store: url for store, url in urls.items() if url}
     if given:
-        return Configuration(given)
+        return Configuration(given, fallback=os.environ.get("QUANTKEEP_FALLBACK_URL") or None)
     for path in (Path("quantkeep.toml"), Path("pyproject.toml")):
         if path.exists() and (path.name == "quantkeep.toml" or _section(path)):
             return _from_file(path)

@@ -14,6 +14,7 @@
     - AlreadyExists                    the key is taken by other content
     - OperationConflict                the operation id was used for another batch
     - StillReferenced                  deletion of what others refer to
+    - Unmerged                         the fallback holds what was never brought back
     - ResumeRefused                    a session's state fails the checks of its resume
   + StaleOwner                         the lease moved on: this owner may not write any more
   + Corrupt                            stored bytes are not what was written
@@ -171,6 +172,13 @@ class ResumeRefused(Conflict):
         super().__init__(message, op_id=op_id)
         self.session_id = session_id
         self.problems = problems
+
+
+class Unmerged(Conflict):
+    """The fallback holds what was written while the first place could not be reached.
+
+    Run ``quantkeep merge`` before the first place is gone on with.
+    """
 
 
 class StaleOwner(QuantkeepError):

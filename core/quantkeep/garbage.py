@@ -15,6 +15,7 @@ from quantkeep.blobs import BlobRef
 from quantkeep.collection import Collection, Key
 from quantkeep.columns import Kind, microseconds
 from quantkeep.failpoints import passing
+from quantkeep.progress import counted
 from quantkeep.query import Query
 
 _MARK: Final = '"blob":'  # in every canonical document that refers to one
@@ -38,24 +39,38 @@ def collect(
     Returns:
         How many pieces were removed, or would be.
     """
+    found = unreferenced(backend, staged_before=staged_before, passing_over=passing_over)
+    if not dry_run:
+        for digest in counted(found, "removing pieces of blobs", len(found)):
+            passing("garbage.delete")
+            backend.delete_blob(digest, staged_before=microseconds(staged_before))
+    return len(found)
+
+
+def unreferenced(
+    backend: Backend, *, staged_before: datetime, passing_over: Container[tuple[str, Key]] = ()
+) -> list[str]:
+    """What :func:`collect` would remove."""
     bound = microseconds(staged_before)
     # Listed before references are looked for: what is staged afterwards is not in it.
     old = {digest for digest, staged in backend.list_blobs() if staged < bound}
-    unreferenced = old.difference(_referenced(backend, passing_over)) if old else old
-    if not dry_run:
-        for digest in sorted(unreferenced):
-            passing("garbage.delete")
-            backend.delete_blob(digest, staged_before=bound)
-    return len(unreferenced)
+    return sorted(old.difference(_referenced(backend, passing_over)) if old else old)
+
+
+def references(
+    backend: Backend, passing_over: Container[tuple[str, Key]] = ()
+) -> Iterator[BlobRef]:
+    """Every reference to a blob, in whichever document of whichever collection."""
+    description = backend.description()
+    for collection in schema.understand(description) if description else ():
+        for document in _documents(backend, collection, passing_over):
+            yield from BlobRef.find_in(json.loads(document))
 
 
 def _referenced(backend: Backend, passing_over: Container[tuple[str, Key]]) -> Iterator[str]:
     """Every piece that a document refers to."""
-    description = backend.description()
-    for collection in schema.understand(description) if description else ():
-        for document in _documents(backend, collection, passing_over):
-            for ref in BlobRef.find_in(json.loads(document)):
-                yield from ref.chunks
+    for ref in references(backend, passing_over):
+        yield from ref.chunks
 
 
 def _documents(
@@ -65,7 +80,8 @@ def _documents(
     places = [place for place, c in enumerate(collection.columns) if c.kind is Kind.DOCUMENT]
     if not places:
         return
-    for stored in backend.scan(collection, Query()):
+    rows = backend.scan(collection, Query())
+    for stored in counted(rows, f"references of {collection.name}"):
         collection.verify(stored)  # a damaged record must not cost it its files
         if (collection.name, collection.stored_key(stored)) in passing_over:
             continue

@@ -1,10 +1,10 @@
 """What every use of a backend passes first: not closed, not in a forked child, not read-only."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from quantkeep.backend import Backdoor, Backend, Head, Health
+from quantkeep.backend import Backdoor, Backend, Garbage, Head, Health
 from quantkeep.batch import Batch, Receipt, check_op_id
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.errors import Closed, QuantkeepError, ReadOnly, UsedAfterFork
@@ -107,8 +107,17 @@ class GuardedBackend(Backend):
     def check(self) -> list[str]:
         return self.usable().check()
 
+    def scrub(self) -> Iterable[str]:
+        return self.usable().scrub()
+
     def compact(self) -> None:
         self.writable().compact()
+
+    def garbage(self, before: int) -> Sequence[Garbage]:
+        return self.usable().garbage(before)
+
+    def remove_garbage(self, before: int) -> Sequence[Garbage]:
+        return self.writable().remove_garbage(before)
 
     def backdoor(self) -> Backdoor:
         return self.usable().backdoor()

@@ -12,6 +12,7 @@ import attrs
 import pluggy
 
 from quantkeep.backend import Backend, Capability, Durability
+from quantkeep.fallback import FallbackUse
 from quantkeep.url import Url
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class BackendInfo:
     capabilities: Capability
     durability: Durability  # that it reaches by default
     options: dict[str, str] = attrs.field(factory=dict)  # URL option: what it does
+    transports: dict[str, Capability] = attrs.field(factory=dict)  # where one makes a difference
 
 
 @hookspec(firstresult=True)
@@ -81,6 +83,11 @@ def quantkeep_scratch(url: Url, name: str) -> str | None:
 @hookspec
 def quantkeep_scratch_discard(url: Url) -> None:
     """Remove the keep at *url*, which :func:`quantkeep_scratch` gave, with all that is in it."""
+
+
+@hookspec
+def quantkeep_fallback(use: FallbackUse) -> None:
+    """A keep goes on at its fallback: ring a bell. What this raises ends the opening."""
 
 
 @hookspec

@@ -126,6 +126,11 @@ class Keep:
     # -- the whole -------------------------------------------------------------------------------
 
     @property
+    def homes(self) -> Mapping[str, Home]:
+        """Where each store lives; ``""`` is where records of no store do."""
+        return self._homes
+
+    @property
     def backends(self) -> Sequence[GuardedBackend]:
         """The backends, each once."""
         return [*{id(h.backend): h.backend for h in self._homes.values()}.values()]

@@ -12,6 +12,7 @@ from quantkeep import hookspecs, schema
 from quantkeep.backend import Backend, Durability
 from quantkeep.collection import Collection
 from quantkeep.configuration import STORES, Configuration, find
+from quantkeep.engines import Engines
 from quantkeep.errors import (
     DriverMissing,
     InvalidRecord,
@@ -19,6 +20,7 @@ from quantkeep.errors import (
     UnknownBackend,
     UpgradeNeeded,
 )
+from quantkeep.fallback import FallbackUse, When
 from quantkeep.guard import GuardedBackend
 from quantkeep.hookspecs import BACKENDS, PLUGINS, Opening
 from quantkeep.hosts import Hosts
@@ -40,6 +42,8 @@ def open(  # noqa: A001  # quantkeep.open is the name people call
     converter: Any = None,
     choices: Mapping[str, Sequence[str]] | None = None,
     plugins: Sequence[Any] = (),
+    fallback: str | None = None,
+    fallback_on: When | None = None,
 ) -> Keep:
     """Open the keep at *target*.
 
@@ -57,15 +61,21 @@ def open(  # noqa: A001  # quantkeep.open is the name people call
         converter: a cattrs converter with hooks for such classes.
         choices: more values for extensible enumerations: ``{"trades.action": ["HEDGE"]}``.
         plugins: names of installed plugins, or plugin objects.
+        fallback: a URL to write to while *target* cannot be reached; see :mod:`quantkeep.fallback`.
+        fallback_on: ``"open"``: if it cannot be reached now; ``"loss"``: later on, too. A session
+            that is open then goes no further: start one there.
 
     Raises:
         InvalidUrl, UnknownBackend, DriverMissing: what *target* names cannot be found.
         NotFound: there is no keep and *create* is false.
         DurabilityNotMet: a backend does not reach *durability*.
         UpgradeNeeded, FormatTooNew: the keep is older and *migrate* is false, or is newer.
+        Unmerged: the fallback was written to, and was not merged since.
         Unavailable, Busy, Corrupt: the engine says so.
     """
     configuration = find(target)
+    if fallback is not None or fallback_on is not None:
+        configuration = configuration.with_fallback(fallback, fallback_on)
     opening = Opening(create, migrate, read_only, _level(durability or configuration.durability))
     manager = plugin_manager((*configuration.plugins, *plugins))
     hosts = Hosts(types, converter=converter)
@@ -73,6 +83,8 @@ def open(  # noqa: A001  # quantkeep.open is the name people call
     extra = [*records, *(r for more in manager.hook.quantkeep_records() for r in more)]
     homes = opener.homes(_collections(extra, choices or {}))
     stores = {name: cls(homes[name]) for name, cls in store_classes().items() if name in homes}
+    for store in stores.values():
+        store.meet(stores)
     return Keep(homes, stores, hosts)
 
 
@@ -189,12 +201,30 @@ class _Opener:
         for text in dict.fromkeys(urls.values()):
             names = [name for name, url in urls.items() if url == text]
             ours = [c for name in names for c in collections.get(name, ())]
-            engine = open_backend(Url.parse(text), self.manager, self.opening)
-            backend = GuardedBackend(engine, read_only=self.opening.read_only)
-            self.opened[text] = backend
+            backend = self._backend(text, names)
             home = Home(backend, _prepared(backend, ours, self.opening), self.hosts)
             homes.update(dict.fromkeys(names, home))
         return homes
+
+    def _backend(self, text: str, names: Sequence[str]) -> GuardedBackend:
+        """Where the stores *names* live, which are configured to live at *text*."""
+        engines = Engines(
+            self.configuration, self.opening, self._engine, self._make_room, self._say,
+            {url: backend.engine for url, backend in self.opened.items()},
+        )  # fmt: skip
+        place, engine = engines.engine(text, tuple(names))
+        if place not in self.opened:
+            self.opened[place] = GuardedBackend(engine, read_only=self.opening.read_only)
+        return self.opened[place]
+
+    def _engine(self, text: str, opening: Opening) -> Backend:
+        return open_backend(Url.parse(text), self.manager, opening)
+
+    def _make_room(self, engine: Backend, described: str) -> None:
+        _prepared(GuardedBackend(engine), schema.understand(described), self.opening)
+
+    def _say(self, use: FallbackUse) -> None:
+        self.manager.hook.quantkeep_fallback(use=use)
 
     def _urls(self) -> dict[str, str]:
         given = self.configuration.urls

@@ -17,7 +17,7 @@ cannot say. Tables, Arrow schemas, keys, round-trip tests and documentation are 
 
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import (
@@ -121,7 +121,7 @@ def field(
         choices: the values taken; a ``Literal`` annotation says the same.
         extensible: a keep may be opened with further choices (``choices={"trades.action": ...}``).
         precision: decimals: significant digits in all, and after the point. Never rounded to.
-        finite: reals: NaN and infinities are refused.
+        finite: reals: NaN and infinities are refused, as they are in keys, streams, identities.
         between: inclusive bounds of a number.
         doc: one line with unit and sign, for the documentation.
     """
@@ -171,7 +171,7 @@ def record(
         made = attrs.frozen(
             cls, kw_only=True, slots=True, auto_attribs=True, field_transformer=_required
         )
-        columns, said = _columns(made)
+        columns, said = _columns(made, identifying={*key, *stream, *identity})
         all_indexes = (
             *(Index(tuple(group)) for group in indexes),
             *(Index((c,)) for c, s in said.items() if s.get("index")),
@@ -249,13 +249,19 @@ def _missing(record_name: str, field_name: str) -> Callable[[], Any]:
     return refuse
 
 
-def _columns(cls: type[Record]) -> tuple[tuple[Column, ...], dict[str, dict[str, Any]]]:
+def _columns(
+    cls: type[Record], *, identifying: Container[str]
+) -> tuple[tuple[Column, ...], dict[str, dict[str, Any]]]:
+    """The columns of *cls*, and what their fields say; no NaN identifies, for it equals nothing."""
     hints = typing.get_type_hints(cls)
     said = {
         f.name: dict(f.metadata.get(_METADATA, {}))
         for f in attrs.fields(cls)
         if f.name != "envelope"
     }
+    for name, more in said.items():
+        if name in identifying and _understood(hints[name])[0] is Kind.REAL:
+            more["finite"] = True
     return tuple(_column(name, hints[name], s) for name, s in said.items()), said
 
 

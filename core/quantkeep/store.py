@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 import attrs
 
 from quantkeep.batch import Batch, Put, Receipt, Write
 from quantkeep.collection import Collection, Key, Reference, SealedRow, StoredRow
 from quantkeep.contract import dangling
-from quantkeep.errors import InvalidRecord, NotFound, Unsupported
+from quantkeep.errors import Conflict, InvalidRecord, NotFound, OutcomeUnknown, Unsupported
 from quantkeep.guard import GuardedBackend
 from quantkeep.hosts import Hosts
 from quantkeep.records import Record
 from quantkeep.table import Table
 
 R = TypeVar("R", bound=Record)
+
+_TRIES: Final = 16  # of a commit, each lost to another writer
 
 
 @attrs.frozen
@@ -34,6 +36,19 @@ class Home:
         return Table(self.collections[name], self.backend, self.hosts)
 
 
+class Part(Protocol):
+    """What joins a batch with writes that depend on what else is in it."""
+
+    def writes(self, gathered: Sequence[Write]) -> Sequence[Write]:
+        """Its writes, made when the batch is committed; they stand behind all that was gathered."""
+
+    def revise(self, backend: GuardedBackend) -> bool:
+        """Look again after a commit that was refused: whether :meth:`writes` gives others now."""
+
+    def applied(self, receipt: Receipt) -> None:
+        """The batch was committed; *receipt* is of the part's own writes."""
+
+
 class PendingBatch:
     """Writes gathered from several calls, applied together when the ``with`` block ends (Z-8).
 
@@ -48,19 +63,29 @@ class PendingBatch:
         self._writes: list[Write] = []
         self._rows: dict[tuple[str, Key], SealedRow] = {}
         self._afterwards: list[tuple[slice, Callable[[Receipt], object]]] = []
+        self._parts: list[Part] = []
+        self._unknown: tuple[Batch, list[slice]] | None = None
 
     def add(self, backend: GuardedBackend, writes: Sequence[Write]) -> None:
         """Gather *writes*; raises :class:`Unsupported` if they would span two backends."""
+        self._meet(backend)
+        self._writes.extend(writes)
+        for put in writes:
+            if isinstance(put, Put):
+                self._rows[put.collection.name, put.collection.key_of(put.row.values)] = put.row
+
+    def join(self, backend: GuardedBackend, part: Part) -> None:
+        """Let *part* say what it writes when the batch is committed; raises as :meth:`add`."""
+        self._meet(backend)
+        self._parts.append(part)
+
+    def _meet(self, backend: GuardedBackend) -> None:
         if self._backend not in (None, backend):
             raise Unsupported(
                 "a batch cannot span two backends: these stores are kept in different ones. "
                 "Commit the tape first, then the session with the tape's revision in its watermark"
             )
         self._backend = backend
-        self._writes.extend(writes)
-        for put in writes:
-            if isinstance(put, Put):
-                self._rows[put.collection.name, put.collection.key_of(put.row.values)] = put.row
 
     @property
     def size(self) -> int:
@@ -80,11 +105,40 @@ class PendingBatch:
         """Apply everything gathered; an empty batch applies trivially."""
         if self._backend is None:
             self.receipt = Receipt(op_id=self.op_id)
-        else:
-            self.receipt = self._backend.commit(Batch(tuple(self._writes), self.op_id))
-        for part, then in self._afterwards:
-            then(attrs.evolve(self.receipt, outcomes=self.receipt.outcomes[part]))
+            return self.receipt
+        self.receipt, places = self._committed(self._backend)
+        for place, part in zip(places, self._parts, strict=True):
+            part.applied(self._receipt_of(self.receipt, place))
+        for place, then in self._afterwards:
+            then(self._receipt_of(self.receipt, place))
         return self.receipt
+
+    def _committed(self, backend: GuardedBackend) -> tuple[Receipt, list[slice]]:
+        for _ in range(_TRIES):
+            # after a lost answer the same again, so that its operation id is known again
+            batch, places = self._unknown or self._made()
+            self._unknown = None
+            try:
+                return backend.commit(batch), places
+            except OutcomeUnknown:
+                self._unknown = batch, places
+                raise
+            except (Conflict, NotFound):
+                revised = [part.revise(backend) for part in self._parts]
+                if not any(revised):
+                    raise
+        raise Conflict(f"{_TRIES} times another writer was first: commit the batch again")
+
+    def _made(self) -> tuple[Batch, list[slice]]:
+        writes, places = [*self._writes], []
+        for part in self._parts:
+            made = part.writes(self._writes)
+            places.append(slice(len(writes), len(writes) + len(made)))
+            writes.extend(made)
+        return Batch(tuple(writes), self.op_id), places
+
+    def _receipt_of(self, receipt: Receipt, place: slice) -> Receipt:
+        return attrs.evolve(receipt, outcomes=receipt.outcomes[place])
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +169,9 @@ class Store:
     def table(self, record: type[R]) -> Table[R]:
         """Typed access to the records of one collection of this store."""
         return self._home.table(record)
+
+    def meet(self, stores: Mapping[str, "Store"]) -> None:
+        """Called once, with all stores of the keep by their names, this one included."""
 
     def _commit(
         self, *writes: Write, op_id: str | None = None, batch: PendingBatch | None = None

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import attrs
@@ -11,6 +11,8 @@ import attrs
 from quantkeep.errors import InvalidUrl
 
 T = TypeVar("T")
+
+_ALIASES: Final = {"rediss": "redis", "unix+redis": "redis"}  # with TLS, and by a socket
 
 
 @attrs.frozen(repr=False)
@@ -52,8 +54,9 @@ class Url:
 
     @property
     def scheme(self) -> str:
-        """The backend's name: what stands before ``+`` or ``://``."""
-        return self.parts.scheme.partition("+")[0]
+        """The backend's name: what stands before ``+`` or ``://``, aliases resolved (Z-12)."""
+        whole, first = self.parts.scheme, self.parts.scheme.partition("+")[0]
+        return _ALIASES.get(whole) or _ALIASES.get(first, first)
 
     @property
     def transport(self) -> str:

@@ -54,6 +54,14 @@ class Sample(Record):
     doc: Any = None
 
 
+@record("levels", log=True, stream=("tick",), identity=("price",))
+class Level(Record):
+    """Known by numbers."""
+
+    tick: float
+    price: float | None = None
+
+
 def trade(**fields: Any) -> Trade:
     given: dict[str, Any] = {
         "mode": "paper",
@@ -69,7 +77,7 @@ def trade(**fields: Any) -> Trade:
 def opened(scheme: str, folder: Path) -> Keep:
     """A keep in *folder* with one sample and one trade."""
     places = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/bot.db"}
-    keep = quantkeep.open(places.get(scheme, f"json:///{folder}/bot"), records=[Sample])
+    keep = quantkeep.open(places.get(scheme, f"json:///{folder}/bot"), records=[Sample, Level])
     keep.commit(keep.table(Sample).put(Sample(name="first", tag="t")))
     keep.tape.append(trade(uid="fill-1"))
     return keep
@@ -398,3 +406,13 @@ def test_what_cannot_be_asked_for_is_said(
 ) -> None:
     with refused(error, said):
         ask(keep)
+
+
+@pytest.mark.requirement("X-4", api="quantkeep.record")
+@pytest.mark.parametrize("level", [{"tick": math.nan}, {"tick": 1.0, "price": math.nan}])
+def test_nan_identifies_nothing(keep, refused, level):
+    table = keep.table(Level)
+    with refused(InvalidValue, "cannot hold nan (float); expected a finite float"):
+        keep.commit(table.append([Level(**level)]))
+    with refused(InvalidValue, "levels.tick"):
+        table.get(math.nan, 1)

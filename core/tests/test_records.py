@@ -94,6 +94,18 @@ def test_an_extension_adds_nullable_fields_and_indexes_to_the_same_collection() 
             rank: int
 
 
+@pytest.mark.parametrize("said", [{"key": ("a",)}, {"log": True, "stream": ("a",)}])
+@pytest.mark.parametrize("kind", [bytes, Any])
+def test_what_has_no_order_is_no_part_of_a_key_or_stream(kind: Any, said: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRecord, match=r"things\.a: a \w+ column has no order.*use text"):
+
+        @record("things", **said)
+        class Thing(Record):
+            """A thing."""
+
+            a: kind
+
+
 def test_declarations_that_contradict_themselves_are_refused() -> None:
     def declare(name: str = "things", **said: Any) -> None:
         @record(name, **said)

@@ -111,6 +111,24 @@ def check_counts(signals: Checker, totals: dict[str, int | None]) -> None:
             )  # fmt: skip
 
 
+def check_outcomes(summary: Any) -> None:
+    """Signals that won and signals that lost are no more than there are (BT-21).
+
+    Raises:
+        InvalidValue: of some symbol they are.
+    """
+    names = ("symbol", "total_signals", "winning_signals", "losing_signals")
+    if not {*names} <= {*summary.schema.names}:
+        return
+    for symbol, total, won, lost in zip(*(summary[n].to_pylist() for n in names), strict=True):
+        if None not in (total, won, lost) and won + lost > total:
+            raise InvalidValue(
+                f"is {won} for {symbol!r}, and losing_signals is {lost}: more than its {total}",
+                record=RECORD, field="symbol_summary.winning_signals", value=won,
+                expected=f"both together at most {total}, or null",
+            )  # fmt: skip
+
+
 def check_summarised(rows: Checker, table: str, symbols: dict[str, Any]) -> None:
     """Every symbol of a table is one of the result's."""
     for symbol in rows.symbols:

@@ -80,12 +80,16 @@ def to_decimals(floats: Any, digits: int) -> Any | None:
 
 
 def from_decimals(decimals: Any, digits: int, negative: Any | None = None) -> Any:
-    """The floats that :func:`to_decimals` was given; *negative* says which zeros were."""
-    narrow = decimals.cast(pa.decimal64(_PRECISION, digits))
-    integers = pa.Array.from_buffers(
-        pa.int64(), len(narrow), narrow.buffers(), narrow.null_count, narrow.offset
-    )
-    floats = _floats(integers, digits)
+    """The floats that :func:`to_decimals` was given; *negative* says which zeros were.
+
+    Parquet's decimals come as 128 bits. Taken as whole numbers, which are below 2**53, they become
+    floats exactly.
+    """
+    whole = pa.Array.from_buffers(
+        pa.decimal128(_PRECISION, 0), len(decimals), decimals.buffers(), decimals.null_count,
+        decimals.offset,
+    )  # fmt: skip
+    floats = _floats(whole, digits)
     return floats if negative is None else pc.if_else(negative, -0.0, floats)
 
 

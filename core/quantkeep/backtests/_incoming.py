@@ -96,6 +96,7 @@ class Checks:
         for batch in batches:
             self._of[table].see(batch)
             if table == SUMMARY:
+                _checks.check_outcomes(batch)
                 named = batch["symbol"].to_pylist()
                 self._totals.update(zip(named, batch["total_signals"].to_pylist(), strict=True))
             yield batch

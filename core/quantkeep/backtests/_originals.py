@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from quantkeep.backtests._checks import RECORD, Checker, check_counts
+from quantkeep.backtests._checks import RECORD, Checker, check_counts, check_outcomes
 from quantkeep.backtests._lists import Form, Rest, from_objects, to_objects
 from quantkeep.backtests._remainder import Place, Rests, named
 from quantkeep.backtests._runs import grouped, runs
@@ -112,6 +112,7 @@ def take_apart(symbols: Any, schema: ResultSchema) -> Parts:
 def _check_totals(summary: Any, said: set[str], signals: Checker) -> None:
     totals = zip(summary["symbol"].to_pylist(), summary["total_signals"].to_pylist(), strict=True)
     check_counts(signals, {name: total for name, total in totals if name in said})
+    check_outcomes(summary)
 
 
 def _where(place: Place) -> Callable[[int], str]:

@@ -1,8 +1,9 @@
 """Reading one table's file: only the row groups and columns that are asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import attrs
@@ -79,10 +80,12 @@ class TableFile:
         """The rows *wanted*, a batch for each row group that has some."""
         names = [*(wanted.columns or self._table.names)]
         needed = self._needed(names, wanted)
-        for place in range(self._file.metadata.num_row_groups):
-            if self._may_hold(place, wanted):
-                group = self._group(place, needed)
-                yield _filtered(group, wanted).select(names)
+        places = range(self._file.metadata.num_row_groups)
+        asked = [place for place in places if self._may_hold(place, wanted)]
+        read = partial(self._read, self._columns(needed))
+        for place, table in zip(asked, _ahead(read, asked), strict=True):
+            group = self._group(place, table, needed)
+            yield _filtered(group, wanted).select(names)
 
     # -- which row groups --------------------------------------------------------------------------
 
@@ -123,10 +126,16 @@ class TableFile:
             needed.add("cumulative_pnl")
         return [name for name in self._table.names if name in needed]
 
-    def _group(self, place: int, needed: Sequence[str]) -> pa.RecordBatch:
+    def _columns(self, needed: Sequence[str]) -> list[str]:
+        """The file's own columns that are needed."""
         stored = [name for name in self._plan.names if name in needed]
-        zeros = [zeros_of(name) for name in self._plan.zeros if name in stored]
-        table = _budget.read_group(self._file, place, [*stored, *zeros], self._table.name)
+        return [*stored, *(zeros_of(name) for name in self._plan.zeros if name in stored)]
+
+    def _read(self, columns: Sequence[str], place: int) -> pa.Table:
+        return _budget.read_group(self._file, place, columns, self._table.name)
+
+    def _group(self, place: int, table: pa.Table, needed: Sequence[str]) -> pa.RecordBatch:
+        stored = [name for name in self._plan.names if name in needed]
         found = {name: self._unpacked(name, table) for name in stored}
         rules = [rule for rule in self._rules if rule.column in needed]
         if rules:
@@ -157,6 +166,19 @@ class TableFile:
 def groups(table: TableSchema, stored: StoredFile, blobs: Blobs) -> Iterator[pa.RecordBatch]:
     """All row groups of a file, as they were given to be written."""
     return TableFile(table, stored, blobs).batches()
+
+
+def _ahead(read: Callable[[int], Any], places: Sequence[int]) -> Iterator[Any]:
+    """What *read* gives of each place; the next one is read while one is worked on."""
+    if len(places) < 2:
+        yield from map(read, places)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="quantkeep-ahead") as reader:
+        coming = reader.submit(read, places[0])
+        for following in places[1:]:
+            ready, coming = coming.result(), reader.submit(read, following)
+            yield ready
+        yield coming.result()
 
 
 def _filtered(group: Any, wanted: Wanted) -> Any:

@@ -53,6 +53,11 @@ def text(name: str) -> Column:
     return Column(name=name, kind=Kind.TEXT, nullable=True)
 
 
+def timestamp(name: str) -> Column:
+    """A column of instants."""
+    return Column(name=name, kind=Kind.TIMESTAMP, nullable=True)
+
+
 def integer(name: str) -> Column:
     """A column of integers."""
     return Column(name=name, kind=Kind.INTEGER, nullable=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import attrs
 import click
@@ -13,13 +13,25 @@ import click
 from quantkeep.cli.formats import FORMATS, show
 from quantkeep.cli.listing import Listing
 
+if TYPE_CHECKING:
+    ParamType = click.ParamType
+else:
+
+    class ParamType(click.ParamType):
+        """Says of what it makes values, as click's own does from 8.4 on."""
+
+        def __class_getitem__(cls, made: type) -> type:
+            """The same class, whatever it makes."""
+            return cls
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 
-class Moment(click.ParamType[datetime]):
+class Moment(ParamType[datetime]):
     """An instant: ISO 8601 (UTC where no zone is given), or so long ago: 90m, 24h, 7d, 2w."""
 
     name = "moment"
@@ -44,7 +56,7 @@ def _moment(text: str) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-class Age(click.ParamType[timedelta]):
+class Age(ParamType[timedelta]):
     """How long: 90m, 24h, 7d, 2w."""
 
     name = "age"

@@ -1,26 +1,47 @@
-"""Progress of long work, on a terminal's stderr alone."""
+"""Bars for long work, on a terminal's stderr alone."""
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
-T = TypeVar("T")
+from quantkeep.progress import watched
 
-_EVERY = 1_000  # rows between two updates: the bar must cost nothing
-
-
-def counted(rows: Iterable[T], what: str, total: int | None) -> Iterable[T]:
-    """*rows*, a progress bar called *what* moving while they are read."""
-    return _shown(rows, what, total) if sys.stderr.isatty() else rows
-
-
-def _shown(rows: Iterable[T], what: str, total: int | None) -> Iterator[T]:
-    from rich.console import Console
+if TYPE_CHECKING:
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        for place, row in enumerate(rows):
-            yield row
-            if place % _EVERY == 0:
-                progress.update(task, completed=place)
+_EVERY: Final = 1_000  # of many items: a bar must cost nothing
+
+
+@contextmanager
+def bars() -> Iterator[None]:
+    """Show how far everything is that is counted in the block."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as progress:
+
+        def shown(items: Iterable[Any], what: str, total: int | None) -> Iterable[Any]:
+            return _shown(progress, items, what, total)
+
+        with watched(shown):
+            yield
+
+
+def _shown(
+    progress: "Progress", items: Iterable[Any], what: str, total: int | None
+) -> Iterator[Any]:
+    task = progress.add_task(what, total=total)
+    every = 1 if total is not None and total < _EVERY else _EVERY
+    try:
+        for place, item in enumerate(items):
+            yield item
+            if place % every == 0:
+                progress.update(task, completed=place + 1)
+    finally:
+        progress.remove_task(task)

@@ -53,8 +53,8 @@ class StoredKeep:
 
 
 @contextmanager
-def stored_keep(target: Any) -> Iterator[StoredKeep]:
-    """Open what *target* names (as in :func:`quantkeep.open`) to be looked into.
+def stored_keep(target: Any, *, writable: bool = False) -> Iterator[StoredKeep]:
+    """Open what *target* names (as in :func:`quantkeep.open`) to be looked into, or cleaned up.
 
     Raises:
         NotFound: there is no keep.
@@ -67,14 +67,24 @@ def stored_keep(target: Any) -> Iterator[StoredKeep]:
         places.setdefault(text, []).append(store)
     with ExitStack() as opened:
         yield StoredKeep(
-            tuple(_part(text, stores, manager, opened) for text, stores in places.items())
+            tuple(
+                _part(text, stores, manager, opened, read_only=not writable)
+                for text, stores in places.items()
+            )
         )
 
 
-def _part(text: str, stores: list[str], manager: pluggy.PluginManager, opened: ExitStack) -> Part:
+def _part(
+    text: str,
+    stores: list[str],
+    manager: pluggy.PluginManager,
+    opened: ExitStack,
+    *,
+    read_only: bool,
+) -> Part:
     url = Url.parse(text)
-    engine = open_backend(url, manager, Opening(create=False, migrate=False, read_only=True))
-    backend = GuardedBackend(engine, read_only=True)
+    engine = open_backend(url, manager, Opening(create=False, migrate=False, read_only=read_only))
+    backend = GuardedBackend(engine, read_only=read_only)
     opened.callback(backend.close)
     description = backend.description()
     if description is None:

@@ -95,7 +95,9 @@ class Constraints(Rules):
         batch: PendingBatch | None,
     ) -> list[Constraint]:
         """The constraints in their set, each with the set of the base chain that first had it."""
-        own = known.constraint_set_id
+        own, types = known.constraint_set_id, self.table(Constraint).collection.column("type")
+        for each in constraints:
+            types.canonical(each.type, record="Constraint")  # before its scope is missed
         return [
             each.replace(
                 constraint_set_id=own,

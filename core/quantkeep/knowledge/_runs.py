@@ -80,10 +80,11 @@ class Runs(Rules):
         for _ in range(_ATTEMPTS):
             number = self.last_iteration_id(iteration.run_id) + 1
             try:
-                self._add(iteration.replace(iteration_id=number))
+                added = self._add(iteration.replace(iteration_id=number)).added
             except AlreadyExists:
                 continue  # another writer took the number
-            return number
+            if added:
+                return number  # and not another writer's, who said the same
         raise _unnumbered(f"was taken by other writers {_ATTEMPTS} times over; try again")
 
     def _check_growing(self, run_id: UUID, number: int) -> None:

@@ -31,16 +31,16 @@ class Where:
         column = column_of(collection, self.column)
         if self.operator not in _OPERATORS:
             raise InvalidQuery(f"{self.operator!r} is no operator: use {', '.join(_OPERATORS)}")
-        return attrs.evolve(self, value=self._canonical(column, collection))
+        return Where(self.column, self.operator, self._canonical(column, collection))
 
     def _canonical(self, column: Column, collection: Collection) -> Any:
         if self.operator == "contains":
             return self._element(column, collection)
         if self.operator == "prefix" and column.kind is not Kind.TEXT:
             raise InvalidQuery(f"{collection.name}.{column.name} is not text: it has no prefix")
-        lenient = attrs.evolve(column, nullable=True, between=None, finite=False)
-        if column.extensible or self.operator not in ("==", "!=", "in"):
-            lenient = attrs.evolve(lenient, choices=())  # others may have stored further ones
+        equal = self.operator in ("==", "!=", "in")
+        # others may have stored further choices
+        lenient = column.asked if equal and not column.extensible else column.compared
         if self.operator == "in":
             return tuple(_comparable_to(lenient, v, collection.name) for v in self.value)
         if self.value is None and self.operator not in ("==", "!="):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from quantkeep.errors import InvalidValue
+from quantkeep.trading import Mode
 
 
 @runtime_checkable
@@ -18,7 +19,10 @@ class Component(Protocol):
 
 
 class Tape(Protocol):
-    """What resuming asks of the tape: the events whose effect the state does not have yet (Z-8)."""
+    """What sessions ask of the tape: how far it is, and what their state lacks of it (Z-8)."""
+
+    def watermarks(self, *, mode: Mode, account: str = "default") -> Mapping[str, int]:
+        """How far each stream of an account and mode has come."""
 
     def events_after(self, watermarks: Mapping[str, int]) -> Iterable[Any]:
         """The events of those streams after the given revisions, in order."""

@@ -46,13 +46,19 @@ class Prepared:
 
     touched: Touched
     difference: Difference
-    writes: tuple[Write, ...]  # the lease's, then the session's row; a snapshot is the last
-    row: SealedRow
+    proof: Write  # of the lease
+    put: Put  # of the session's own row
+    changes: tuple[Write, ...]
+    snapshot: SnapshotRecord | None
     says: dict[str, Any]
     lease: LeaseRecord
     renewed_at: float
-    has_snapshot: bool
     op_id: str | None = None
+
+    @property
+    def watermarks(self) -> dict[str, int]:
+        """As they are saved."""
+        return dict(self.says["watermarks"])
 
 
 class Saver:
@@ -126,23 +132,44 @@ class Saver:
             )
             row, says = self._sealed(progress, difference, snapshot)
             lease, renewed_at, proof = self._proof(progress)
-            writes = [proof, self._put(row), *self._stale, *difference.writes()]
-            if snapshot:
-                taken = self._snapshot(tree, record, progress, difference, snapshot)
-                writes.append(self.tables.snapshots.append([taken]))
+            changes = (*self._stale, *difference.writes())
+            taken = (
+                self._snapshot(tree, record, progress, difference, snapshot) if snapshot else None
+            )
         except BaseException:
             tree.give_back(touched)
             raise
         return Prepared(
             touched=touched,
             difference=difference,
-            writes=tuple(writes),
-            row=row,
+            proof=proof,
+            put=self._put(row),
+            changes=changes,
+            snapshot=taken,
             says=says,
             lease=lease,
             renewed_at=renewed_at,
-            has_snapshot=bool(snapshot),
             op_id=op_id,
+        )
+
+    def writes(self, prepared: Prepared) -> tuple[Write, ...]:
+        """What is committed: the lease's, then the session's row; a snapshot is the last."""
+        writes = (prepared.proof, prepared.put, *prepared.changes)
+        if prepared.snapshot is None:
+            return writes
+        return (*writes, self.tables.snapshots.append([prepared.snapshot]))
+
+    def marked(self, prepared: Prepared, watermarks: dict[str, int]) -> Prepared:
+        """The same save, but with these *watermarks*."""
+        if watermarks == prepared.watermarks:
+            return prepared
+        row = self.tables.changed(prepared.put.row.values, watermarks=watermarks)
+        snapshot = prepared.snapshot
+        return attrs.evolve(
+            prepared,
+            put=attrs.evolve(prepared.put, row=row),
+            snapshot=snapshot and snapshot.replace(watermarks=watermarks),
+            says={**prepared.says, "watermarks": watermarks},
         )
 
     def _put(self, row: SealedRow) -> Put:
@@ -226,11 +253,11 @@ class Saver:
         """The save was committed; without *outcomes*, as it is known to have been."""
         self.layout.apply(prepared.difference)
         self._acquisition, self._stale = None, ()
-        self._row, self._said = prepared.row.values, prepared.says
+        self._row, self._said = prepared.put.row.values, prepared.says
         self.lease, self._renewed_at = prepared.lease, prepared.renewed_at
         self.revision = outcomes[1].revisions[0] if outcomes else self.revision + 1
         self._expected = AtRevision(self.revision)
-        if prepared.has_snapshot:
+        if prepared.snapshot is not None:
             self._snapshots = outcomes[-1].revisions[0] if outcomes else self._snapshots + 1
             self.snapshot_at = time.monotonic()
 

@@ -1,7 +1,7 @@
 """A session: live state that a program changes, saves, and resumes from."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -14,9 +14,11 @@ from quantkeep.errors import (
     QuantkeepError,
     StaleOwner,
 )
+from quantkeep.sessions.components import Tape
 from quantkeep.sessions.reading import Origin
 from quantkeep.sessions.records import SessionRecord, SnapshotType, Status
 from quantkeep.sessions.saving import Prepared, Progress, Saver
+from quantkeep.sessions.sharing import Share
 from quantkeep.sessions.state import State
 from quantkeep.sessions.tracked import Tree
 from quantkeep.store import PendingBatch
@@ -40,7 +42,6 @@ class Session(State):
     Attributes:
         loop_count: loops the engine has completed; saved with the state.
         resumed_from: where the state was taken from; ``None`` after a clean start.
-        events: after a resume with a tape and no reducer, its events after the watermarks.
         snapshot_every: seconds after which a save writes a periodic snapshot; ``None`` for never.
     """
 
@@ -51,14 +52,14 @@ class Session(State):
         saver: Saver,
         tree: Tree,
         *,
+        tape: Tape | None = None,
         resumed_from: Origin | None = None,
         snapshot_every: float | None = SNAPSHOT_EVERY,
     ) -> None:
-        super().__init__(record, progress, saver, tree)
+        super().__init__(record, progress, saver, tree, tape)
         self._unsettled: Prepared | None = None
         self._ended = False
         self.resumed_from = resumed_from
-        self.events: Iterable[Any] = ()
         self.snapshot_every = snapshot_every
 
     # -- saving ----------------------------------------------------------------------------------
@@ -76,10 +77,14 @@ class Session(State):
         Args:
             snapshot: write a snapshot of this type too. Without one, a periodic snapshot is
                 written if the last was ``snapshot_every`` seconds ago.
-            watermarks: as by :meth:`watermark`, for several streams.
+            watermarks: as by :meth:`watermark`, for several streams. What a save does not say is in
+                the state is given again by ``resume``.
             op_id: makes the commit idempotent: after :class:`OutcomeUnknown`, the same call again
                 gives its receipt, and stores what changed since with the next save.
-            batch: join a batch of the keep (:meth:`quantkeep.Keep.batch`).
+            batch: join a batch of the keep (:meth:`quantkeep.Keep.batch`). What the batch appends
+                to the tape is then taken to be in the state, and the watermarks move with it. If
+                another writer has appended to those streams meanwhile, the batch is a
+                :class:`Conflict` that says which; nothing is applied.
 
         Raises:
             StaleOwner: another owner has taken the session over; nothing was written.
@@ -181,10 +186,20 @@ class Session(State):
         )
         if batch is None:
             return self._commit(prepared)
-        batch.add(self._saver.tables.backend, prepared.writes)
-        batch.afterwards(len(prepared.writes), lambda receipt: self._settle(prepared, receipt))
+        batch.join(self._saver.tables.backend, Share(self._saver, prepared, self._shared))
         self._unsettled = prepared
         return Receipt()
+
+    def _shared(self, prepared: Prepared, receipt: Receipt | None = None) -> None:
+        """The save as the batch it joined commits it, and then the *receipt*."""
+        with self._lock:
+            if receipt is not None:
+                self._settle(prepared, receipt)
+            elif self._is_unsettled(prepared):
+                self._unsettled = prepared
+
+    def _is_unsettled(self, prepared: Prepared) -> bool:
+        return self._unsettled is not None and self._unsettled.touched is prepared.touched
 
     def _progress(self, status: Status) -> Progress:
         return Progress(
@@ -197,7 +212,8 @@ class Session(State):
 
     def _commit(self, prepared: Prepared) -> Receipt:
         try:
-            receipt = self._saver.tables.backend.commit(Batch(prepared.writes, prepared.op_id))
+            writes = self._saver.writes(prepared)
+            receipt = self._saver.tables.backend.commit(Batch(writes, prepared.op_id))
         except OutcomeUnknown:
             self._unsettled = prepared
             raise
@@ -212,8 +228,10 @@ class Session(State):
 
     def _settle(self, prepared: Prepared, receipt: Receipt) -> None:
         with self._lock:
-            self._unsettled = None
+            if self._is_unsettled(prepared):
+                self._unsettled = None
             self._saver.settle(prepared, receipt.outcomes)
+            self._move_to(prepared.watermarks)
 
     def _settle_last(self) -> None:
         """A save whose end was not seen: it was committed, or all of it is still to be saved."""
@@ -222,6 +240,7 @@ class Session(State):
             return
         if self._saver.was_applied():
             self._saver.settle(unsettled)
+            self._move_to(unsettled.watermarks)
         else:
             self._tree.give_back(unsettled.touched)
 

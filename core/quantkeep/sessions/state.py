@@ -1,7 +1,7 @@
 """The state of a session: its sections, the components that bring theirs, its watermarks."""
 
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from quantkeep.sessions.records import SessionRecord, Status
 from quantkeep.sessions.saving import Progress, Saver
 from quantkeep.sessions.tracked import Tree
 from quantkeep.trading import Mode
+from quantkeep.watermarks import check_stream
 
 
 class State(MutableMapping[str, Any]):
@@ -20,10 +21,18 @@ class State(MutableMapping[str, Any]):
         loop_count: loops the engine has completed; saved with the state.
     """
 
-    def __init__(self, record: SessionRecord, progress: Progress, saver: Saver, tree: Tree) -> None:
+    def __init__(
+        self,
+        record: SessionRecord,
+        progress: Progress,
+        saver: Saver,
+        tree: Tree,
+        tape: Tape | None = None,
+    ) -> None:
         self._record = record
         self._saver = saver
         self._tree = tree
+        self._tape = tape
         self._components: dict[str, Component] = {}
         self._lock = threading.RLock()
         self._status: Status = "running"
@@ -150,8 +159,9 @@ class State(MutableMapping[str, Any]):
         Saved with the state, in the same commit.
 
         Raises:
-            InvalidValue: it would go back.
+            InvalidValue: it would go back, or *stream* is none.
         """
+        check_stream(stream)
         with self._lock:
             before = self._watermarks.get(stream, 0)
             if type(revision) is not int or revision < before:
@@ -165,6 +175,16 @@ class State(MutableMapping[str, Any]):
     def watermarks(self) -> dict[str, int]:
         """Of each stream, the last revision whose effect is in the state; a copy."""
         return dict(self._watermarks)
+
+    def _move_to(self, watermarks: Mapping[str, int]) -> None:
+        """What a commit has saved; the program may have said more since."""
+        for stream, revision in watermarks.items():
+            self._watermarks[stream] = max(revision, self._watermarks.get(stream, 0))
+
+    @property
+    def events(self) -> Iterable[Any]:
+        """What the tape has recorded after the watermarks; read anew each time it is asked for."""
+        return () if self._tape is None else self._tape.events_after(self.watermarks)
 
     def replay(self, tape: Tape, reducer: Callable[[Self, Any], object]) -> int:
         """Apply what *tape* recorded after the watermarks; gives the number of its events.

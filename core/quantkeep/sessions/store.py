@@ -1,11 +1,11 @@
 """The session store: starting, resuming, listing sessions, and looking at their history."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import attrs
 
-from quantkeep.errors import AlreadyExists, Conflict, QuantkeepError
+from quantkeep.errors import AlreadyExists, Conflict, QuantkeepError, Unsupported
 from quantkeep.records import Record
 from quantkeep.sessions.bot_state import BotState
 from quantkeep.sessions.checks import Check
@@ -35,8 +35,9 @@ from quantkeep.sessions.resuming import (
 from quantkeep.sessions.saving import Progress, Saver
 from quantkeep.sessions.session import SNAPSHOT_EVERY, Session
 from quantkeep.sessions.tracked import Tree
-from quantkeep.store import Home
+from quantkeep.store import Home, Store
 from quantkeep.trading import Mode
+from quantkeep.watermarks import checked
 
 _TRIES: Final = 64  # each is lost to a session that another process has just started
 
@@ -79,6 +80,11 @@ class SessionStore(History):
         self.positions = Positions(home)
         self.orders = Orders(home)
         self.bot_state = BotState(home)
+        self._tape: Tape | None = None
+
+    def meet(self, stores: Mapping[str, Store]) -> None:
+        """The keep's tape, where it has one, is what sessions have their watermarks of."""
+        self._tape = cast("Tape | None", stores.get("tape"))
 
     # -- starting clean --------------------------------------------------------------------------
 
@@ -96,6 +102,7 @@ class SessionStore(History):
         snapshot_every: float | None = SNAPSHOT_EVERY,
         session_id: str | None = None,
         state_version: int = 1,
+        watermarks: Mapping[str, int] | None = None,
     ) -> Session:
         """Start clean: a new session under *name*, with no state. Older ones are left as they are.
 
@@ -111,6 +118,9 @@ class SessionStore(History):
             snapshot_every: seconds after which a save writes a periodic snapshot by itself.
             session_id: an id of your own; by default, name, time and a random part.
             state_version: version of your state, for ``resume(upgrades=...)``.
+            watermarks: how much of the tape is in the state it starts with. By default all that the
+                keep's tape has of the account and mode by now, so that whatever is put there from
+                here on, before the first save too, is given again by ``resume`` (Z-8).
 
         Raises:
             AlreadyExists: there is a session of that id.
@@ -123,6 +133,7 @@ class SessionStore(History):
             record = self._record(name, session_id, state_version).replace(
                 mode=mode, account=account, config=config, paper_campaign_id=campaign
             )
+            record = record.replace(watermarks=self._marks(record, watermarks))
             session = self._new(record, owner, lease_seconds, snapshot_every, session_id)
             for section, component in (components or {}).items():
                 session.attach(section, component)
@@ -145,6 +156,14 @@ class SessionStore(History):
             status="running",
             start_time=now,
             state_version=state_version,
+        )
+
+    def _marks(self, record: SessionRecord, given: Mapping[str, int] | None) -> dict[str, int]:
+        if given is not None:
+            return checked(given)
+        tape = self._tape
+        return (
+            {} if tape is None else dict(tape.watermarks(mode=record.mode, account=record.account))
         )
 
     def _new(
@@ -171,7 +190,9 @@ class SessionStore(History):
             acquisition=acquisition,
         )
         progress = Progress.of(record)
-        return Session(record, progress, saver, Tree({}), snapshot_every=snapshot_every)
+        return Session(
+            record, progress, saver, Tree({}), tape=self._tape, snapshot_every=snapshot_every
+        )
 
     # -- resuming --------------------------------------------------------------------------------
 
@@ -214,7 +235,8 @@ class SessionStore(History):
             upgrades: functions of all sections, by the state version they start from (D70-32). The
                 state before them is kept as a snapshot.
             state_version: of this program; by default, what the upgrades lead to.
-            tape: whose events after the watermarks the session lacks, as ``session.events``.
+            tape: whose events after the watermarks the session lacks, as ``session.events``; by
+                default, the keep's own.
             reducer: applies each of those events: ``reducer(session, event)``; then there are none
                 left, and they are stored with the next save.
             owner: what this process calls itself in the lease.
@@ -241,13 +263,12 @@ class SessionStore(History):
             before = resumption.find()
             after = upgraded(before, upgrades or {}, state_version)
             held_to(after, checks, self._tables)
-            session = self._taken_over(resumption, before, after, lease, snapshot_every)
+            tape = tape or self._tape
+            session = self._taken_over(resumption, before, after, lease, tape, snapshot_every)
             for section, component in (components or {}).items():
                 session.attach(section, component)
-            if tape is not None and reducer is not None:
-                session.replay(tape, reducer)
-            elif tape is not None:
-                session.events = tape.events_after(session.watermarks)
+            if reducer is not None:
+                session.replay(_present(tape), reducer)
         except BaseException as error:
             try:
                 resumption.give_up(lease)
@@ -262,6 +283,7 @@ class SessionStore(History):
         before: Found,
         after: Found,
         lease: LeaseRecord,
+        tape: Tape | None,
         snapshot_every: float | None,
     ) -> Session:
         """The session, running again; a state that was not the live one has become it."""
@@ -274,6 +296,7 @@ class SessionStore(History):
             after.progress,
             saver,
             tree,
+            tape=tape,
             resumed_from=before.origin,
             snapshot_every=snapshot_every,
         )
@@ -311,3 +334,12 @@ class SessionStore(History):
             except QuantkeepError as error:
                 failures[record.session_id] = error
         return ResumedAll(sessions, failures)
+
+
+def _present(tape: Tape | None) -> Tape:
+    if tape is None:
+        raise Unsupported(
+            "this keep has no tape whose events a reducer could apply: resume(..., tape=...) names "
+            "the one of another keep"
+        )
+    return tape

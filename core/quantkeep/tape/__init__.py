@@ -10,7 +10,6 @@
 Logs are numbered by account and mode; current positions and orders are in the session store.
 """
 
-from quantkeep.tape.following import Watermarks
 from quantkeep.tape.records import (
     Diagnostic,
     EquityPoint,
@@ -22,6 +21,7 @@ from quantkeep.tape.retention import Expired
 from quantkeep.tape.slippage import SlippageStats
 from quantkeep.tape.store import TradeTape
 from quantkeep.tape.trade import Trade
+from quantkeep.watermarks import Watermarks
 
 __all__ = [
     "Diagnostic",

@@ -6,57 +6,21 @@ the reader is told, or was removed behind the store's back.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from heapq import merge
 from typing import Final, TypeVar
 
-import attrs
-
 from quantkeep.contract import regressed
-from quantkeep.errors import Corrupt, InvalidQuery, NotFound
+from quantkeep.errors import Corrupt, NotFound
 from quantkeep.query import Where, where
 from quantkeep.records import Record
 from quantkeep.table import Table
+from quantkeep.watermarks import Stream
 
 R = TypeVar("R", bound=Record)
 
-# Revisions by the name of a log's stream: {"trades/live/default": 4711}.
-Watermarks = Mapping[str, int]
-
 PAGE: Final = 1_000
-
-
-@attrs.frozen
-class Stream:
-    """The part of a log that belongs to one account and mode."""
-
-    account: str
-    mode: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """As heads and keys name it."""
-        return (self.account, self.mode)
-
-    def of(self, collection: str) -> str:
-        """The name under which watermarks hold the revision of *collection* here."""
-        return f"{collection}/{self.mode}/{self.account}"  # last, for it may hold a slash
-
-    @classmethod
-    def named(cls, name: str) -> "tuple[str, Stream]":
-        """The collection and stream that watermarks call *name*; raises InvalidQuery."""
-        try:
-            collection, mode, account = name.split("/", 2)
-        except ValueError:
-            raise InvalidQuery(
-                f"{name!r} names no stream of the tape: expected such as trades/live/default"
-            ) from None
-        return collection, cls(account, mode)
-
-    def meets(self, account: str | None, mode: str | None) -> bool:
-        """Whether it is of *account* and *mode*; ``None`` stands for any."""
-        return account in (None, self.account) and mode in (None, self.mode)
 
 
 def entries(table: Table[R], stream: Stream, after: int, head: int) -> Iterator[R]:

@@ -1,6 +1,6 @@
 """Writing to the tape."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, TypeVar
 
 from quantkeep.batch import Receipt
@@ -103,7 +103,7 @@ def _flat(entries: Iterable[Record | Iterable[Record]]) -> Iterator[Record]:
     for entry in entries:
         if isinstance(entry, Record):
             yield entry
-        elif hasattr(entry, "__iter__"):
+        elif hasattr(entry, "__iter__") and not isinstance(entry, str | bytes | Mapping):
             yield from entry
         else:
             raise _not_here(type(entry))

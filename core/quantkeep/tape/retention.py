@@ -13,7 +13,7 @@ import attrs
 from quantkeep.batch import Batch, Delete
 from quantkeep.query import Condition, Measure, Query, Tally, Where, where
 from quantkeep.table import Table
-from quantkeep.tape.following import Stream, Watermarks
+from quantkeep.watermarks import Stream, Watermarks
 
 _COMMIT: Final = 1_000  # rows; a writer beside us waits for one of these at most
 

@@ -11,7 +11,6 @@ from quantkeep.query import Measure, Tally, Where, where
 from quantkeep.records import Record
 from quantkeep.tape import following, retention
 from quantkeep.tape.asking import conditions
-from quantkeep.tape.following import Stream, Watermarks
 from quantkeep.tape.listings import Listings
 from quantkeep.tape.logs import LOGS
 from quantkeep.tape.records import Diagnostic, EquityPoint, Slippage
@@ -19,6 +18,7 @@ from quantkeep.tape.retention import Expired
 from quantkeep.tape.slippage import SlippageStats, statistics
 from quantkeep.tape.trade import Trade
 from quantkeep.trading import CLOSING, Mode
+from quantkeep.watermarks import Stream, Watermarks
 
 R = TypeVar("R", bound=Record)
 

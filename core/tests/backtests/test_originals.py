@@ -59,7 +59,7 @@ def test_null_absent_and_empty_are_three_things(backtests, original, same):
         del point["drawdown"]
     del result["timeframe"]
     second["signals"] = []
-    second["total_signals"] = 0
+    second["total_signals"] = second["winning_signals"] = second["losing_signals"] = 0
     assert same(back(backtests, result), result)
     result["symbols"][1]["signals"] = None
     assert same(back(backtests, result), result)
@@ -183,6 +183,7 @@ def test_whatever_the_lists_hold_comes_back(same, signals, point):
         (("symbol",), "A\ud800", "symbol"),
         (("symbol",), "ETH/USDT", "names 'ETH/USDT' twice"),
         (("total_signals",), 24, "is 24 for 'BTC/USDT', which has 25 rows"),
+        (("winning_signals",), 20, "is 20 for 'BTC/USDT', and losing_signals is 13: more than"),
         (("signals", 3, "extra"), {1, 2, object()}, r"signals\[3\].extra"),
         (("signals", 3, "extra"), "a\0", r"signals\[3\].extra"),
         (("performance_curve", 9, "equity"), [1], r"performance_curve\[9\].equity"),

@@ -1,6 +1,8 @@
 """Parts of results: the rows and columns that were asked for, and nothing else read."""
 
+import gc
 import random
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -39,6 +41,20 @@ def test_a_part_is_what_filtering_the_whole_gives(backtests, original, as_tables
     assert {backtests.read(TASK, table, symbols=["B"]).read_all().num_rows} == rows
     assert backtests.read(TASK, table, symbols=[]).read_all().num_rows == 0
     assert backtests.read(TASK, table, symbols=["Z"]).read_all().num_rows == 0
+
+
+def test_a_reader_that_is_let_go_leaves_no_thread_behind(backtests, original):
+    backtests.save_result(original(signals=40), encoding=Encoding(row_group_rows=10))
+    before = threading.active_count()
+    reader = backtests.read(TASK)
+    first = reader.read_next_batch()
+    assert first.num_rows == 10
+    assert threading.active_count() > before, "nothing is read ahead"
+    reader.close()
+    del reader
+    gc.collect()
+    assert threading.active_count() == before
+    assert backtests.read(TASK).read_all().num_rows == 80
 
 
 @pytest.mark.requirement("BT-26", api="BacktestStore.read")

@@ -289,6 +289,11 @@ def test_counts_and_symbols_of_the_tables_agree(backtests, original, as_tables):
     given = {name: tables[name] for name in (SUMMARY, SIGNALS, CURVE)}
     with pytest.raises(InvalidValue, match=r"total_signals: is 25 for 'BTC/USDT', which has 24"):
         saved(backtests, **{**given, SIGNALS: given[SIGNALS].slice(1)})
+    won = given[SUMMARY].schema.get_field_index("winning_signals")
+    field = given[SUMMARY].schema.field(won)
+    more = given[SUMMARY].set_column(won, field, pa.array([25, 25], field.type))
+    with pytest.raises(InvalidValue, match="winning_signals: is 25 for 'BTC/USDT'"):
+        saved(backtests, **{**given, SUMMARY: more})
     with pytest.raises(InvalidValue, match="record_count: is 3, but there are 50"):
         saved(backtests, **given, record_count=3)
     with pytest.raises(InvalidValue, match=r"symbol_summary.symbol: has rows of 'ETH/USDT'"):

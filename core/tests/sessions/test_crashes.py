@@ -135,11 +135,9 @@ def test_only_those_of_a_name(keep, persistent_url, killed):
 
 @pytest.mark.requirement("D70-38", "D70-13", api="Session.save")
 def test_killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_half_there(
-    keep, persistent_url, arbitrage
+    keep, persistent_url, arbitrage, seed
 ):
     """Position and risk change together in each save; whenever the engine dies, they agree."""
-    seed = random.randrange(10**6)
-    print("seed", seed)  # to make it happen again
     moments = random.Random(seed)
     script = json.dumps([["open", "BTC", "1", "1"], ["close", "BTC", -1.0]] * 500)
     how, kills, acknowledged = "start", 8, 0

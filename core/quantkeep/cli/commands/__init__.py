@@ -9,6 +9,8 @@ from quantkeep.cli.commands.backtests import backtests
 from quantkeep.cli.commands.doctor import doctor
 from quantkeep.cli.commands.imports import imports
 from quantkeep.cli.commands.knowledge import failures, lineage, strategies
+from quantkeep.cli.commands.maintenance import compact, gc
+from quantkeep.cli.commands.merge import merge
 from quantkeep.cli.commands.predictions import predictions
 from quantkeep.cli.commands.records import equity, sessions, slippage, trades
 from quantkeep.cli.commands.stats import stats
@@ -17,11 +19,14 @@ from quantkeep.cli.commands.verify import verify
 COMMANDS: Final[tuple[click.Command, ...]] = (
     backends,
     backtests,
+    compact,
     doctor,
     equity,
     failures,
+    gc,
     imports,
     lineage,
+    merge,
     predictions,
     sessions,
     slippage,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from quantkeep.cli.listing import Listing
-from quantkeep.cli.options import Output, examples, output_options, url_argument
+from quantkeep.cli.options import Output, ParamType, examples, output_options, url_argument
 from quantkeep.cli.stored import stored_keep
 from quantkeep.cli.view import View
 from quantkeep.columns import Column
@@ -30,7 +30,7 @@ RESULT: Final = (
 )  # fmt: skip
 
 
-class Day(click.ParamType[date]):
+class Day(ParamType[date]):
     """A date: 2025-01-17."""
 
     name = "day"
@@ -42,7 +42,7 @@ class Day(click.ParamType[date]):
             self.fail(f"{value!r} is no day: expected such as 2025-01-17", param, ctx)
 
 
-class Exact(click.ParamType[Decimal]):
+class Exact(ParamType[Decimal]):
     """A decimal number, as it is written."""
 
     name = "number"

@@ -8,32 +8,45 @@ from typing import Final
 import attrs
 import click
 
+from quantkeep.blobs import Blobs
 from quantkeep.cli.listing import Listing, integer, text
 from quantkeep.cli.options import Output, examples, output_options, url_argument
-from quantkeep.cli.progress import counted
+from quantkeep.cli.progress import bars
 from quantkeep.cli.sentences import sentence
 from quantkeep.cli.stored import Part, stored_keep
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Row
 from quantkeep.errors import Corrupt
+from quantkeep.garbage import references
+from quantkeep.progress import counted
 from quantkeep.query import Query
 
 SPARSE: Final = ("session_snapshots",)  # retention keeps the newest good one, wherever it stands
 COLUMNS = (text("checked"), integer("records"), integer("problems"), text("first_problem"))
 
 
-@click.command(epilog=examples("verify sqlite:///bot.db", "verify && echo nothing is missing"))
+EXAMPLES = examples(
+    "verify sqlite:///bot.db", "verify && echo nothing is missing", "verify json:///bot --deep"
+)
+
+
+@click.command(epilog=EXAMPLES)
 @url_argument
+@click.option("--deep", is_flag=True, help="Read every stored byte, blobs included.")
 @output_options
 @click.pass_context
-def verify(ctx: click.Context, url: str | None, out: Output) -> None:
+def verify(ctx: click.Context, url: str | None, out: Output, *, deep: bool) -> None:
     """Hold every record against its digest.
 
     Logs must be without gaps: a revision missing between the first and the last that was given is
     a lost entry. The engine's own integrity check is run too, because a damaged index can hide a
     record from a read. Every problem is a line on stderr, and makes the exit code 1.
+
+    With --deep, the engine also reads what no query touches (old versions, logs), and every blob
+    that a record refers to is held against its SHA-256.
     """
-    checks = _verified(url)
+    with bars():
+        checks = _verified(url, deep=deep)
     records, problems = sum(c.records for c in checks), sum(c.problems for c in checks)
     caption = f"{records:,} records, {problems or 'no'} problem{'' if problems == 1 else 's'}"
     rows = [check.row for check in checks if check.is_worth_a_line]
@@ -60,7 +73,7 @@ class Check:
     @property
     def is_worth_a_line(self) -> bool:
         """Collections without records say nothing."""
-        return bool(self.records or self.problems or self.what == "engine")
+        return bool(self.records or self.problems or self.what in ("engine", "blobs"))
 
     @property
     def row(self) -> Row:
@@ -68,23 +81,39 @@ class Check:
         return self.what, self.records, self.problems, self.first
 
 
-def _verified(url: str | None) -> list[Check]:
+def _verified(url: str | None, *, deep: bool) -> list[Check]:
     checks: list[Check] = []
     try:
         with stored_keep(url) as keep:
             for part in keep.parts:
                 checks.extend(_records(part, each) for each in part.collections.values())
-                checks.append(_engine(part))
+                checks.append(_engine(part, deep=deep))
+                if deep:
+                    checks.append(_blobs(part))
     except Corrupt as error:  # what it was asked for: a finding, not a failure
         checks.append(Check("keep"))
         checks[-1].add(sentence(error))
     return checks
 
 
-def _engine(part: Part) -> Check:
+def _engine(part: Part, *, deep: bool) -> Check:
     check = Check("engine")
-    for problem in part.backend.check():
+    for problem in part.backend.scrub() if deep else part.backend.check():
         check.add(problem)
+    return check
+
+
+def _blobs(part: Part) -> Check:
+    """Each once, however many records refer to it; counted are the references."""
+    check, blobs, met = Check("blobs"), Blobs(part.backend), set()
+    for ref in references(part.backend):
+        check.records += 1
+        if ref.digest not in met:
+            met.add(ref.digest)
+            try:
+                blobs.verify(ref)
+            except Corrupt as error:
+                check.add(sentence(error))
     return check
 
 

@@ -31,7 +31,12 @@ def drawn(listing: Listing, width: int | None = _PIPE) -> str:
     rows = [*listing.rows]
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
-        console.print(_table(listing, rows) if rows else f"{listing.title}: none")
+        if not rows:
+            console.print(f"{listing.title}: none")
+        else:  # beside the table, which would wrap them to its own width
+            console.print(listing.title, style="table.title")
+            console.print(_table(listing, rows))
+            console.print(listing.caption or "", style="table.caption")
     # rich fills every line up with spaces
     return "\n".join(line.rstrip() for line in captured.get().splitlines()).rstrip()
 
@@ -40,8 +45,7 @@ def _table(listing: Listing, rows: list[Row]) -> "Table":
     from rich import box
     from rich.table import Table
 
-    table = Table(title=listing.title, caption=listing.caption, box=box.SIMPLE_HEAD)
-    table.title_justify = table.caption_justify = "left"
+    table = Table(box=box.SIMPLE_HEAD)
     places = _visible(listing, rows)
     for place in places:
         column = listing.columns[place]

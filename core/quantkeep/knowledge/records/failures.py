@@ -11,7 +11,13 @@ from quantkeep.records import Record, field, record
 State = Literal["OPEN", "CONFIRMED", "RESOLVED", "DEPRECATED"]
 
 
-@record("failures", key=("failure_id",), stream=("run_id",))
+@record(
+    "failures",
+    key=("failure_id",),
+    stream=("run_id",),
+    # each holds all that a ranking asks for
+    indexes=[("category", "created_at"), ("run_id", "iteration_id", "category")],
+)
 class Failure(Versioned):
     """What went wrong in a backtest. It has evidence, in a file or here (Z-62).
 
@@ -21,9 +27,9 @@ class Failure(Versioned):
     failure_id: str = placed("given, or made from the content")
     backtest_id: str = placed("the backtest", index=True, references="backtests")
     run_id: UUID = placed("its run")
-    iteration_id: int = placed("its iteration", index=True)
+    iteration_id: int = placed("its iteration")
     strategy_id: str = placed("its strategy", index=True)
-    category: str = field(index=True, doc="MAX_DRAWDOWN, ENGINE_ERROR ...")
+    category: str = field(doc="MAX_DRAWDOWN, ENGINE_ERROR ...")
     tags: list[str] = field(factory=list)
     severity: str = field(
         default="medium",
@@ -57,7 +63,7 @@ class Failure(Versioned):
     key=("failure_id", "tag"),
     stream=("run_id",),
     immutable=True,
-    indexes=[("tag",), ("category", "tag")],
+    indexes=[("tag", "created_at"), ("category", "tag")],
     references=[Reference(("failure_id",), "failures", on_delete="cascade")],
 )
 class FailureTag(Record):

@@ -191,12 +191,10 @@ def _exists_there(
 
 def _joined(there: Scope, theirs: str, here: Scope, ours: str) -> Expression:
     """Whether the two are the same; a null is the same as a null."""
-    kinds = [scope.layout.described(name).kind for scope, name in ((there, theirs), (here, ours))]
-    if not _comparable(CANONICAL_TYPES[kinds[0]], CANONICAL_TYPES[kinds[1]]):
+    column, other = there.layout.described(theirs), here.layout.described(ours)
+    if not _comparable(CANONICAL_TYPES[column.kind], CANONICAL_TYPES[other.kind]):
         return NOWHERE  # '1' is not 1, whatever an engine's affinities make of them
-    nullable = there.layout.described(theirs).nullable and here.layout.described(ours).nullable
-    left, right = there.same(theirs), here.same(ours)
-    return left.is_not_distinct_from(right) if nullable else left == right
+    return here.layout.engine.joined(column, there.stored(theirs), other, here.stored(ours))
 
 
 def _comparable(one: type, other: type) -> bool:

@@ -56,6 +56,18 @@ class Engine(abc.ABC):
     def rank_value(self, column: Column, scalar: Scalar) -> Any:
         """The counterpart of :meth:`rank` for a canonical scalar."""
 
+    def ordered(self, column: Column, ranked: Expression, *, down: bool) -> Expression:
+        """How to order by what :meth:`rank` gave, so that a null comes before everything."""
+        return ranked.desc() if down else ranked.asc()
+
+    def joined(
+        self, column: Column, stored: Expression, other: Column, other_stored: Expression
+    ) -> Expression:
+        """Whether values of two columns, whose scalars can be compared, are the same."""
+        left, right = self.same(column, stored), self.same(other, other_stored)
+        nullable = column.nullable and other.nullable
+        return left.is_not_distinct_from(right) if nullable else left == right
+
     @abc.abstractmethod
     def distinct(self, column: Column, stored: Expression) -> Expression:
         """What a unique index is made of, so that a null counts as a value (Z-32)."""
@@ -73,6 +85,11 @@ class Engine(abc.ABC):
         """Whether *document*, a list, has *element*; *kind* is text, integer, true or false."""
 
     # -- figures ---------------------------------------------------------------------------------
+
+    def shown(self, column: Column, stored: Expression) -> Expression:
+        """What to select of a group of equal values to show the group's value."""
+        shown: Expression = sa.func.min(stored)
+        return shown
 
     @abc.abstractmethod
     def period(self, kind: Kind, stored: Expression, width: int) -> Expression:

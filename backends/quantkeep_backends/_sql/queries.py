@@ -78,8 +78,9 @@ def _order(
     *,
     around: bool,
 ) -> list[Expression]:
+    engine, described = scope.layout.engine, scope.layout.described
     return [
-        ranked(scope, name).desc() if down != around else ranked(scope, name).asc()
+        engine.ordered(described(name), ranked(scope, name), down=down != around)
         for name, down in ordering
     ]
 
@@ -163,7 +164,7 @@ def _group(scope: Scope, group: str | Per) -> tuple[Expression, Expression, Call
         period = engine.period(column.kind, scope.stored(group.column), width)
         return period, period, lambda text: text
     column = scope.layout.described(group)
-    shown = sa.func.min(scope.stored(group))
+    shown = engine.shown(column, scope.stored(group))
     return scope.same(group), shown, lambda value: column.python(engine.scalar(column, value))
 
 

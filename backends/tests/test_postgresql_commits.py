@@ -1,0 +1,319 @@
+"""Commits on PostgreSQL: one statement, a transaction or a COPY come to the same."""
+
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, Literal
+
+import psycopg
+import pytest
+
+import quantkeep
+from quantkeep import ABSENT, PRESENT, AtRevision, Holding, Keep, Record, Where, field
+from quantkeep.batch import Require
+from quantkeep.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidReference,
+    NotFound,
+    OperationConflict,
+    Regression,
+    StaleOwner,
+    StillReferenced,
+)
+
+
+@quantkeep.record("desks", key=("name",), stream=("name",))
+class Desk(Record):
+    name: str
+    token: int | None = None
+    value: float | None = None
+
+
+@quantkeep.record("rules", key=("name",), immutable=True)
+class Rule(Record):
+    name: str
+    text: str = ""
+
+
+@quantkeep.record(
+    "fills",
+    log=True,
+    stream=("account", "mode"),
+    identity=("uid",),
+    unique=[("ticket", "leg")],
+    indexes=[("symbol",)],
+)
+class Fill(Record):
+    account: str | None = None
+    mode: Literal["paper", "live"] = "paper"
+    uid: str | None = None
+    number: int = 0
+    price: float = 0.0
+    symbol: str | None = None
+    desk: str | None = field(default=None, references="desks", on_delete="cascade")
+    ticket: str | None = None
+    leg: int | None = field(factory=count(1_000_000).__next__)
+
+
+RECORDS = (Desk, Rule, Fill)
+
+
+@pytest.fixture
+def keep(postgresql_url: str) -> Iterator[Keep]:
+    with quantkeep.open({"tape": postgresql_url}, records=RECORDS) as keep:
+        yield keep
+
+
+def fills(many: int) -> list[Fill]:
+    return [Fill(account="a", uid=f"u{n}", number=n, ticket="t", leg=n) for n in range(many)]
+
+
+def append(keep: Keep, *entries: Fill, op_id: str | None = None) -> quantkeep.Receipt:
+    return keep.commit(keep.table(Fill).append(entries), op_id=op_id)
+
+
+# -- one trip --------------------------------------------------------------------------------------
+
+
+def trips(keep: Keep, work: Any) -> int:
+    """How often *work* waits for the server: each trip ends with a Sync."""
+    pool = keep.backend.engine._database.pool  # type: ignore[attr-defined]
+    link = pool.take()
+    with tempfile.TemporaryFile() as trace:
+        link.connection.pgconn.trace(trace.fileno())
+        pool.give(link)
+        work()
+        link.connection.pgconn.untrace()
+        trace.seek(0)
+        return trace.read().count(b"Sync")
+
+
+def test_a_single_write_is_one_trip(keep: Keep) -> None:
+    table = keep.table(Desk)
+    for n in range(3):
+        append(keep, Fill(account="a", uid=f"w{n}"))
+        keep.commit(table.put(Desk(name="d", value=float(n))))
+        keep.commit(table.put(Desk(name="d", value=0.5), AtRevision(2 * n + 1)))
+        append(keep, Fill(account="a", uid=f"o{n}"), op_id=f"warm {n}")
+    entry = Fill(account="a", uid="x")
+    assert trips(keep, lambda: append(keep, entry)) == 1
+    assert trips(keep, lambda: append(keep, entry)) == 1  # it adds nothing
+    assert trips(keep, lambda: append(keep, Fill(account="a", uid="y"), op_id="op")) == 1
+    assert trips(keep, lambda: keep.commit(table.put(Desk(name="d", value=9.0)))) == 1
+    at = table.get("d").revision
+    assert trips(keep, lambda: keep.commit(table.put(Desk(name="d"), AtRevision(at)))) == 1
+
+
+def test_a_batch_is_two_trips(keep: Keep) -> None:
+    def work(n: int) -> None:
+        table = keep.table(Desk)
+        keep.commit(table.put(Desk(name="d")), table.put(Desk(name="e")), op_id=f"op {n}")
+
+    work(0), work(1), work(2)
+    assert trips(keep, lambda: work(3)) == 2
+
+
+# -- preconditions, by every way -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_preconditions(keep: Keep, *, together: bool) -> None:
+    table = keep.table(Desk)
+    more = [keep.table(Rule).put(Rule(name="r"))] if together else []
+
+    def put(desk: Desk, expect: Any) -> quantkeep.Receipt:
+        return keep.commit(*more, table.put(desk, expect))
+
+    with pytest.raises(NotFound):
+        put(Desk(name="d"), PRESENT)
+    with pytest.raises(Conflict, match="not stored"):
+        put(Desk(name="d"), AtRevision(1))
+    assert put(Desk(name="d", token=7), ABSENT).added == 1 + together
+    with pytest.raises(AlreadyExists):
+        put(Desk(name="d"), ABSENT)
+    with pytest.raises(StaleOwner) as stale:
+        put(Desk(name="d"), Holding(6))
+    assert (stale.value.held, stale.value.current) == (6, 7)
+    assert put(Desk(name="d", token=8), Holding(7)).added == 0
+    assert put(Desk(name="d"), AtRevision(2)).revision == 3
+    with pytest.raises(Conflict, match="at revision 3"):
+        put(Desk(name="d"), AtRevision(2))
+    assert put(Desk(name="d"), PRESENT).revision == 4
+    stored = table.get("d")
+    assert stored.envelope.revision == 4
+    assert stored.envelope.created < stored.envelope.updated
+
+
+def test_immutable(keep: Keep) -> None:
+    table = keep.table(Rule)
+    first = keep.commit(table.put(Rule(name="r", text="x")))
+    assert keep.commit(table.put(Rule(name="r", text="x"))).outcomes[0].added == 0
+    assert keep.commit(table.put(Rule(name="r", text="x"))).revision == first.revision
+    with pytest.raises(AlreadyExists):
+        keep.commit(table.put(Rule(name="r", text="y")))
+    assert table.get("r").text == "x"
+    for expect in (PRESENT, AtRevision(1)):
+        with pytest.raises((NotFound, Conflict), match="not stored"):
+            keep.commit(table.put(Rule(name="other"), expect))
+    assert table.get("other") is None
+
+
+def test_what_is_required_absent_stays_absent(keep: Keep, postgresql_url: str) -> None:
+    """Two commits that each require what the other writes to be absent: one of them wins."""
+    desks = keep.table(Desk)
+
+    def crossed(other: Keep, mine: str, theirs: str) -> bool:
+        absent = Require(desks.collection, (theirs,), ABSENT)
+        try:
+            other.commit(absent, desks.put(Desk(name=mine)))
+        except (AlreadyExists, Conflict):
+            return False
+        return True
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    with (
+        quantkeep.open({"tape": postgresql_url}, records=RECORDS) as second,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        for n in range(15):
+            one = threads.submit(crossed, keep, f"a{n}", f"b{n}")
+            two = threads.submit(crossed, second, f"b{n}", f"a{n}")
+            assert [one.result(), two.result()].count(True) == 1
+
+
+# -- operations ------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("Z-10")
+@pytest.mark.parametrize("many", [1, 2, 100])
+def test_operations(keep: Keep, many: int) -> None:
+    first = append(keep, *fills(many), op_id="op")
+    again = append(keep, *fills(many), op_id="op")
+    assert again.replayed
+    assert not first.replayed
+    assert (again.outcomes, again.at) == (first.outcomes, first.at) == (first.outcomes, first.at)
+    assert keep.resolve("op") == again
+    with pytest.raises(OperationConflict):
+        append(keep, *fills(many + 1), op_id="op")
+    assert keep.table(Fill).count() == many
+
+
+# -- logs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("Z-31")
+@pytest.mark.parametrize("many", [1, 30, 300, 6_000])
+def test_appending_again_adds_nothing(keep: Keep, many: int) -> None:
+    first = append(keep, *fills(many))
+    assert list(first.revisions) == [*range(1, many + 1)]
+    again = append(keep, *fills(many))
+    assert again.revisions == first.revisions
+    assert again.added == 0
+    more = append(keep, *fills(many + 2))
+    assert more.added == 2
+    assert list(more.revisions) == [*range(1, many + 3)]
+    doubled = [Fill(account="a", uid="new", number=9)] * 2
+    assert append(keep, *fills(many), *doubled).revisions[-2:] == (many + 3, many + 3)
+
+
+@pytest.mark.parametrize("many", [2, 300])
+def test_other_content_is_refused_whole(keep: Keep, many: int) -> None:
+    append(keep, *fills(many))
+    other = Fill(account="a", uid="u1", number=99)
+    with pytest.raises(AlreadyExists, match=r"uid\) = \('a', 'paper', 'u1'\)"):
+        append(keep, *fills(many + 5)[many:], other)
+    with pytest.raises(AlreadyExists, match=r"\(ticket, leg\) = \('t', 0\)"):
+        append(keep, *(Fill(account="b", ticket="t", leg=n) for n in range(many)))
+    assert keep.table(Fill).count() == many
+
+
+def test_streams_side_by_side(keep: Keep) -> None:
+    """Entries of several streams in one COPY, one of them with a null in its name."""
+    entries = [Fill(account=(None, "a", "b")[n % 3], number=n) for n in range(900)]
+    receipt = append(keep, *entries)
+    assert receipt.revisions[:6] == (1, 1, 1, 2, 2, 2)
+    for account in (None, "a", "b"):
+        found = keep.table(Fill).list(Where("account", "==", account))
+        assert [entry.revision for entry in found] == [*range(1, 301)]
+        assert [entry.number for entry in found] == [
+            e.number for e in entries if e.account == account
+        ]
+    append(keep, Fill(account=None, number=-1))
+    assert {h.stream: h.revision for h in keep.backend.heads(Fill.collection)} == {
+        (None, "paper"): 301,
+        ("a", "paper"): 300,
+        ("b", "paper"): 300,
+    }
+
+
+# -- references ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("many", [1, 5, 300])
+def test_references_are_judged_at_the_end(keep: Keep, many: int) -> None:
+    entries = [Fill(account="a", desk="d", number=n) for n in range(many)]
+    with pytest.raises(InvalidReference, match=r"fills\.\(desk\) refers to desks \('d',\)"):
+        append(keep, *entries)
+    assert keep.table(Fill).count() == 0
+    keep.commit(keep.table(Fill).append(entries), keep.table(Desk).put(Desk(name="d")))
+    assert keep.table(Fill).count() == many
+
+
+def test_cascades_are_accounted_for(keep: Keep) -> None:
+    keep.commit(keep.table(Desk).put(Desk(name="d")), keep.table(Desk).put(Desk(name="e")))
+    append(keep, *(Fill(account="a", desk="de"[n % 2], number=n) for n in range(10)))
+    keep.commit(keep.table(Desk).delete("d"))
+    assert [fill.desk for fill in keep.table(Fill).scan()] == ["e"] * 5
+    assert append(keep, Fill(account="a")).revision == 11
+    assert keep.backend.check() == []
+
+
+def test_earlier_writes_are_judged_first(keep: Keep) -> None:
+    """The one to blame is the first in the batch, though constraints speak later than we do."""
+    append(keep, *fills(1))
+    taken = keep.table(Fill).append([Fill(account="b", ticket="t", leg=0)])
+    with pytest.raises(AlreadyExists, match="ticket"):
+        keep.commit(taken, keep.table(Desk).put(Desk(name="d"), AtRevision(3)))
+
+
+# -- an older backup -------------------------------------------------------------------------------
+
+
+def test_an_older_backup_is_noticed(
+    keep: Keep, postgresql: psycopg.Connection[Any], postgresql_schema: str
+) -> None:
+    append(keep, *fills(3))
+    keep.commit(keep.table(Desk).put(Desk(name="d")))
+    keep.commit(keep.table(Desk).put(Desk(name="d")))
+    postgresql.execute(f'UPDATE "{postgresql_schema}".quantkeep_streams SET head = head - 1')
+    postgresql.execute(f'DELETE FROM "{postgresql_schema}".fills WHERE revision = 3')
+    for write in (
+        lambda: append(keep, Fill(account="a")),
+        lambda: append(keep, Fill(account="a"), Fill(account="a")),
+        lambda: append(keep, *fills(300)),
+        lambda: keep.commit(keep.table(Desk).put(Desk(name="d"))),
+        lambda: keep.backend.heads(Fill.collection),
+    ):
+        with pytest.raises(Regression, match="older backup"):
+            write()
+    assert keep.table(Fill).count() == 2
+
+
+def test_still_referenced(postgresql_url: str) -> None:
+    @quantkeep.record("owners", key=("party",))
+    class Party(Record):
+        party: str
+
+    @quantkeep.record("tickets", key=("order",))
+    class Order(Record):
+        order: str
+        party: str = field(references="owners")
+
+    with quantkeep.open({"tape": postgresql_url}, records=[Party, Order]) as keep:
+        keep.commit(keep.table(Party).put(Party(party="p")))
+        keep.commit(keep.table(Order).put(Order(order="o", party="p")))
+        with pytest.raises(StillReferenced, match=r"tickets \('o',\) refers to it"):
+            keep.commit(keep.table(Party).delete("p"))
+        keep.commit(keep.table(Party).delete("p"), keep.table(Order).delete("o"))

@@ -1,0 +1,116 @@
+-- Many entries at once come packed: chunks as they will stand, and their identities beside them.
+-- No other write of the batch is to the same log.
+local function take_blob()
+  local staged = take()
+  if staged == '' then return {value = take()} end
+  return {staged = staged}
+end
+
+local function content(blob)
+  if not blob.staged then return blob.value end
+  return call('GET', blob.staged)
+end
+
+-- Identities of a parcel's rows: the length of a list of them and of their rows' numbers (none if
+-- all rows have one), that list, and their digests.
+local function identities(blob)
+  local size = struct.unpack('>I4', blob)
+  local lists = cmsgpack.unpack(blob:sub(5, 4 + size))
+  local numbers, ids = lists[2], {names = lists[1]}
+  function ids.entry(at, first)
+    local from = 5 + size + 16 * (at - 1)
+    return text(first + (numbers[at] or at - 1)) .. ' ' .. blob:sub(from, from + 15)
+  end
+  return ids
+end
+
+local function part(collection, columns, number, dupes)
+  local of = take()
+  local stream = collection .. ':' .. of
+  local first = head_of(collection, of) + 1
+  local revision, parcels = first, {}
+  for _ = 1, count() do
+    local parcel = {rows = count(), first = revision}
+    parcel.data, parcel.info, parcel.ids = take_blob(), take(), take_blob()
+    local packed_ids = content(parcel.ids)
+    local missing = parcel.data.staged and call('EXISTS', parcel.data.staged) == 0
+    if missing or not packed_ids then return nil, {'unstaged'} end
+    if packed_ids ~= '' then
+      local ids = identities(packed_ids)
+      parcel.ids.unpacked = ids
+      for from = 1, #ids.names, MANY do
+        local upto = math.min(from + MANY - 1, #ids.names)
+        local known = call('HMGET', P .. 'ids:' .. stream, unpack(ids.names, from, upto))
+        for at = from, upto do
+          local found = known[at - from + 1]
+          if found then
+            local n = #dupes
+            dupes[n + 1], dupes[n + 2], dupes[n + 3] = number, ids.names[at], found
+          end
+        end
+      end
+    end
+    parcels[#parcels + 1] = parcel
+    revision = revision + parcel.rows
+  end
+  heads[collection][of] = revision - 1
+  for _, column in ipairs(columns) do
+    local least, most, sorted = take(), take(), take() == '1'
+    if revision > first then order(stream, column, revision - 1, least, most, sorted) end
+  end
+  local noted = note_entry(stream)
+  for _, parcel in ipairs(parcels) do noted.packed[#noted.packed + 1] = parcel end
+  noted.rows = noted.rows + revision - first
+  return first, nil, revision - first
+end
+
+function extend()
+  local collection, columns = take(), take_columns()
+  local dupes, firsts, added = {}, {}, 0
+  for number = 1, count() do
+    local first, refusal, many = part(collection, columns, text(number), dupes)
+    if refusal then return refusal end
+    firsts[number], added = first, added + many
+  end
+  local changed = false
+  for _ = 1, count() do -- identities that were there before, at these revisions
+    local group, identity, revision = 'ids:' .. collection .. ':' .. take(), take(), take()
+    local known = holder_of(group, identity)
+    changed = changed or not known or known:match('^%d+') ~= revision
+  end
+  local runs = {}
+  for _ = 1, count() do
+    local number, many, revision = count(), count(), count()
+    if number > 0 then -- the next rows of that part
+      revision = firsts[number] + revision
+    end
+    runs[#runs + 1] = '[' .. text(revision) .. ',' .. text(many) .. ']'
+  end
+  if changed then return {'changed'} end
+  if #dupes > 0 then return {'dupes', unpack(dupes, 1, math.min(#dupes, 3 * 2000))} end
+  grows = grows or added > 0
+  outcome(added, table.concat(runs, ','))
+end
+
+function write_packed(stream, parcel)
+  local first = text(parcel.first)
+  local name = P .. 'chunk:' .. stream .. ':' .. first
+  if parcel.data.staged then
+    call('RENAME', parcel.data.staged, name)
+    call('PERSIST', name)
+  else
+    call('SET', name, parcel.data.value)
+  end
+  if parcel.ids.staged then call('DEL', parcel.ids.staged) end
+  call('HSET', P .. 'chunks:' .. stream, first,
+    text(parcel.first + parcel.rows - 1) .. ' ' .. text(parcel.rows) .. ' ' .. now .. ' '
+    .. parcel.info)
+  local ids = parcel.ids.unpacked
+  if ids then
+    local set = {}
+    for at = 1, #ids.names do
+      set[2 * at - 1], set[2 * at] = ids.names[at], ids.entry(at, parcel.first)
+    end
+    by_many('HSET', P .. 'ids:' .. stream, set)
+  end
+end

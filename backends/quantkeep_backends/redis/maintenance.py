@@ -1,0 +1,100 @@
+"""Health, sizes, integrity and space of one keep."""
+
+from collections.abc import Iterator, Mapping
+
+from quantkeep.backend import Health
+from quantkeep.errors import Corrupt, QuantkeepError
+from quantkeep.query import Query
+from quantkeep_backends.redis.catalogue import Catalogue
+from quantkeep_backends.redis.keys import Names
+from quantkeep_backends.redis.link import Link
+from quantkeep_backends.redis.reading import Reading
+from quantkeep_backends.redis.sealing import Sealing
+from quantkeep_backends.redis.server import Server
+from quantkeep_backends.redis.shapes import Shape
+from quantkeep_backends.redis.steps import FAILPOINTS
+
+
+class Maintenance:
+    """Looks after one keep."""
+
+    def __init__(self, link: Link, names: Names, catalogue: Catalogue, reading: Reading) -> None:
+        self._link = link
+        self._names = names
+        self._catalogue = catalogue
+        self._reading = reading
+
+    def health(self) -> Health:
+        """What the server says of itself now."""
+        server = Server.observed(self._link)
+        commits = self._link.ask("HGET", self._names.meta, "commits")
+        facts = {
+            **server.shown(),
+            "keep": self._link.settings.keep,
+            "commits": int(commits or 0),
+            "failpoints": FAILPOINTS,
+        }
+        ok = server.facts.get("aof_last_write_status", "ok") == "ok" and not server.evicts
+        return Health(ok, server.durability, facts, tuple(server.warnings()))
+
+    def sizes(self) -> Mapping[str, int]:
+        """Rows of each collection."""
+        self._catalogue.look()
+        return {
+            name: self._reading.count(shape.collection)
+            for name, shape in self._catalogue.shapes.items()
+        }
+
+    # -- integrity ---------------------------------------------------------------------------------
+
+    def check(self) -> list[str]:
+        """That every record is where its indexes lead, and no log lacks an entry."""
+        try:
+            self._catalogue.look()
+            return [
+                problem
+                for shape in self._catalogue.shapes.values()
+                for problem in (self._log(shape) if shape.collection.log else self._keyed(shape))
+            ]
+        except QuantkeepError as error:
+            return [str(error)]
+
+    def _keyed(self, shape: Shape) -> Iterator[str]:
+        name = shape.collection.name
+        count = self._reading.count(shape.collection)
+        for index in self._catalogue.ready(shape):
+            entered = self._link.ask("ZCARD", self._names.of(index.name))
+            if entered != count:
+                yield f"{name}: {count} records are stored, and {index.name} has {entered}"
+        try:
+            found = sum(1 for _ in self._reading.scan(shape.collection, Query()))
+        except Corrupt as error:
+            yield str(error)
+        else:
+            if found != count:
+                yield f"{name}: {found} records can be read, and {count} are noted"
+
+    def _log(self, shape: Shape) -> Iterator[str]:
+        collection = shape.collection
+        for head in self._reading.heads(collection):
+            stream = self._reading.stream(shape, collection, head.stream)
+            page = stream.page()
+            single = self._link.ask("HLEN", self._names.of("tail", stream.name))
+            count = single + sum(place.live for place in page.packed.places)
+            noted = int(page.facts.get(b"rows", 0))
+            if count != noted:
+                yield f"{collection.name} {head.stream!r}: {count} entries of {noted} are there"
+            try:
+                for place in page.packed.places:
+                    stream.chunk(place, page.packed)
+            except Corrupt as error:
+                yield str(error)
+
+    # -- space -------------------------------------------------------------------------------------
+
+    def compact(self, sealing: Sealing) -> None:
+        """Pack the single entries of all logs."""
+        for shape in self._catalogue.shapes.values():
+            if shape.collection.log:
+                for head in self._reading.heads(shape.collection):
+                    sealing.seal(self._reading.stream(shape, shape.collection, head.stream))

@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from quantkeep.errors import (
     PermissionDenied,
@@ -97,6 +97,19 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def create(path: Path, data: bytes) -> None:
+    """Write the new file *path*. Its name lasts once its folder is synced."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with told(str(path)):
+        descriptor = os.open(path, flags, FILE_MODE)
+        try:
+            passing("files.create.write")
+            write_all(descriptor, data)
+            sync(descriptor, str(path))
+        finally:
+            os.close(descriptor)
+
+
 def replace(path: Path, data: bytes) -> None:
     """Make *data* the content of *path*, wholly or not at all."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -118,14 +131,21 @@ def replace(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
-def read(path: Path) -> bytes | None:
-    """The content of *path*, which must be no symbolic link; ``None`` if there is none."""
-    with told(str(path)):
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[BinaryIO | None]:
+    """The file *path*, which must be no symbolic link; ``None`` if there is none."""
+    with told(str(path)), contextlib.ExitStack() as closing:
         try:
-            with open(path, "rb", opener=_plainly) as file:
-                return file.read()
+            file = closing.enter_context(open(path, "rb", opener=_plainly))
         except FileNotFoundError:
-            return None
+            file = None
+        yield file
+
+
+def read(path: Path) -> bytes | None:
+    """All of *path*, as :func:`reading` gives it."""
+    with reading(path) as file:
+        return None if file is None else file.read()
 
 
 def _plainly(path: str, flags: int) -> int:

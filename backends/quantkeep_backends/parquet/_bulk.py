@@ -1,0 +1,226 @@
+"""Large appends: rows that become segments, before the commit that makes them visible."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from operator import length_hint
+from typing import Any, Final
+
+import attrs
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantkeep.batch import Append, Outcome
+from quantkeep.collection import Collection, Key, SealedRow
+from quantkeep.contract import taken
+from quantkeep.model import Group, arranger
+from quantkeep_backends.parquet._columns import canonical_table, canonical_type, file_table
+from quantkeep_backends.parquet._segments import Segment, portions
+from quantkeep_backends.parquet._shelf import LogShelf
+
+LARGE: Final = 1_000  # rows: from here on, a file of their own costs less than the log
+_CHUNK: Final = 10_000
+
+Write = Callable[[Collection, pa.Table], Segment]
+
+
+def is_large(append: Append, shelf: LogShelf) -> bool:
+    """Whether the rows are better kept in segments than in the log."""
+    return not shelf.collection.references and length_hint(append.rows) >= LARGE
+
+
+@attrs.frozen
+class _Given:
+    """What is to be appended, as canonical columns with its stamps.
+
+    Attributes:
+        rows: the same as sealed rows, made anew each time.
+    """
+
+    table: pa.Table
+    created: Any
+    updated: Any
+    rows: Iterable[SealedRow]
+
+    def taken(self, places: Sequence[int]) -> "_Given":
+        """Of the rows those at *places*."""
+        wanted = pa.array(places, pa.int64())
+        return attrs.evolve(
+            self,
+            table=self.table.take(wanted),
+            created=self.created.take(wanted),
+            updated=self.updated.take(wanted),
+        )
+
+
+def append(shelf: LogShelf, write: Append, now: int, write_segment: Write) -> Outcome:
+    """Append the rows of *write* that are new, in segments of their own.
+
+    Raises:
+        AlreadyExists: a row's identity is stored with other content.
+    """
+    given = _given(shelf.collection, write, now)
+    if not any(_may_repeat(shelf, group, given) for group in _groups(shelf.collection)):
+        return _added(shelf, given, write_segment)
+    fresh, places = _resolved(shelf, given)
+    if not fresh:
+        return Outcome([-place for place in places], 0)
+    outcome = _added(shelf, given.taken(fresh), write_segment)
+    given_revisions = outcome.revisions
+    return Outcome([-p if p < 0 else given_revisions[p] for p in places], len(fresh))
+
+
+# -- what is given ---------------------------------------------------------------------------------
+
+
+def _given(collection: Collection, write: Append, now: int) -> _Given:
+    table = getattr(write.rows, "table", None)
+    if table is not None:  # it came as Arrow: no row has to be made
+        stamps = pa.repeat(pa.scalar(now, pa.int64()), table.num_rows)
+        return _Given(_widened(collection, table), stamps, stamps, _rows(collection, write))
+    rows = [*_rows(collection, write)]
+    created = pa.array([now if r.created_at is None else r.created_at for r in rows], pa.int64())
+    updated = pa.array([now if r.updated_at is None else r.updated_at for r in rows], pa.int64())
+    return _Given(_columns(collection, rows), created, updated, rows)
+
+
+def _rows(collection: Collection, write: Append) -> Iterable[SealedRow]:
+    """The rows with the columns of *collection*: another program may have added some (Z-3)."""
+    arranged = arranger(write.collection, collection)
+    if arranged is None:
+        return write.rows
+    return (row._replace(values=arranged(row.values)) for row in write.rows)
+
+
+def _widened(collection: Collection, table: pa.Table) -> pa.Table:
+    have = set(table.column_names)
+    arrays = [
+        table.column(c.name) if c.name in have else pa.nulls(table.num_rows, canonical_type(c))
+        for c in collection.columns
+    ]
+    return pa.Table.from_arrays(arrays, names=[*collection.names])
+
+
+def _columns(collection: Collection, rows: Sequence[SealedRow]) -> pa.Table:
+    """In chunks: turning a million tuples at once is slower by half."""
+    values, parts = iter(rows), list[pa.Table]()
+    while chunk := [row.values for row in islice(values, _CHUNK)]:
+        parts.append(canonical_table(collection, chunk))
+    return pa.concat_tables(parts)
+
+
+# -- what of it is new -----------------------------------------------------------------------------
+
+
+def _groups(collection: Collection) -> Iterator[Group]:
+    yield from collection.unique
+    if collection.identity:
+        yield ("", *collection.identity)
+
+
+def _lists(collection: Collection, group: Group, table: pa.Table) -> list[list[Any]]:
+    names = (*collection.stream, *group[1:]) if group[0] == "" else group
+    return [table.column(collection.places[name]).to_pylist() for name in names]
+
+
+def _may_repeat(shelf: LogShelf, group: Group, given: _Given) -> bool:
+    """Whether two rows may have the same in *group*, or one has what is stored already."""
+    if _is_apart(shelf, group, given.table):
+        return False
+    values = [*zip(*_lists(shelf.collection, group, given.table), strict=True)]
+    if group[0] == "":
+        width = len(shelf.collection.stream)
+        values = [value for value in values if None not in value[width:]]
+    return bool(values) and (len(set(values)) < len(values) or shelf.may_be_held(group, values))
+
+
+def _is_apart(shelf: LogShelf, group: Group, table: pa.Table) -> bool:
+    """Whether the rows differ in one column of *group*, and lie in it beyond all that is stored.
+
+    So it is with identifiers that ascend, and then no row has to be looked at.
+    """
+    values = table.column(shelf.collection.places[group[-1]])
+    valid = len(values) - values.null_count
+    if group[0] != "" and values.null_count:
+        return False
+    if pc.count_distinct(values).as_py() != valid:
+        return False
+    ends = pc.min_max(values)
+    return shelf.is_beyond(group, ends["min"].as_py(), ends["max"].as_py())
+
+
+def _resolved(shelf: LogShelf, given: _Given) -> tuple[list[int], list[int]]:
+    """The places of rows that are new, and of each row its place among these, or (negative) the
+    revision it has already.
+    """
+    rows = [*given.rows]
+    wanted: dict[Group, set[Key]] = {}
+    for row in rows:
+        for group, value in shelf.groups(row.values):
+            wanted.setdefault(group, set()).add(value)
+    for group, values in wanted.items():
+        shelf.fetch_holders(group, values)
+    seen: dict[tuple[Group, Key], int] = {}
+    fresh, places = list[int](), list[int]()
+    for number, row in enumerate(rows):
+        place = _place(shelf, row, seen, rows, fresh)
+        if place is None:
+            place = len(fresh)
+            fresh.append(number)
+            seen.update(dict.fromkeys(shelf.groups(row.values), place))
+        places.append(place)
+    return fresh, places
+
+
+def _place(
+    shelf: LogShelf,
+    row: SealedRow,
+    seen: dict[tuple[Group, Key], int],
+    rows: Sequence[SealedRow],
+    fresh: Sequence[int],
+) -> int | None:
+    for group, value in shelf.groups(row.values):
+        place = seen.get((group, value))
+        if place is not None:
+            digest = rows[fresh[place]].digest
+        else:
+            holder = shelf.holder(group, value)
+            known = None if holder is None else shelf.row(holder)
+            if known is None:
+                continue
+            place, digest = -known.revision, known.digest
+        if group[0] == "" and digest == row.digest:
+            return place
+        raise taken(shelf.collection, value, group)
+    return None
+
+
+# -- adding ----------------------------------------------------------------------------------------
+
+
+def _added(shelf: LogShelf, given: _Given, write_segment: Write) -> Outcome:
+    collection = shelf.collection
+    revisions = _revisions(shelf, given.table)
+    stamps = [
+        pa.array(revisions, pa.int64()),
+        given.created,
+        given.updated,
+        pa.repeat(pa.scalar(collection.schema_version, pa.int64()), given.table.num_rows),
+    ]
+    table = file_table(collection, given.table, stamps)
+    shelf.join([write_segment(collection, part) for part in portions(table)])
+    return Outcome(revisions, given.table.num_rows)
+
+
+def _revisions(shelf: LogShelf, table: pa.Table) -> Sequence[int]:
+    """The next revisions of each row's stream, in order."""
+    stream = [table.column(name) for name in shelf.collection.stream]
+    if all(pc.count_distinct(values, mode="all").as_py() == 1 for values in stream):
+        first = shelf.head(tuple(values[0].as_py() for values in stream)) + 1
+        return range(first, first + table.num_rows)
+    counts: Counter[Key] = Counter()
+    revisions = []
+    for key in zip(*[values.to_pylist() for values in stream], strict=True):
+        counts[key] += 1
+        revisions.append(shelf.head(key) + counts[key])
+    return revisions

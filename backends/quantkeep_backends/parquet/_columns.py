@@ -1,0 +1,171 @@
+"""Columns of canonical scalars, and the columns of a file: the types that every reader knows.
+
+A file has the Arrow types of :mod:`quantkeep.arrow`, behind them the store's own columns. Canonical
+columns are those whose Python values are canonical scalars (instants as integers, decimals and
+dates as text), which is what rows are made of.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantkeep import arrow
+from quantkeep.collection import Collection, Key, StoredRow
+from quantkeep.columns import Column, Kind, plain_decimal
+
+STAMPS: Final = ("revision", "created_at", "updated_at", "schema_version")
+_INSTANT: Final = pa.timestamp("us", tz="UTC")
+_STAMP_TYPES: Final = (pa.int64(), _INSTANT, _INSTANT, pa.int32())
+_CANONICAL: Final[dict[Kind, Any]] = {
+    Kind.INTEGER: pa.int64(),
+    Kind.TIMESTAMP: pa.int64(),
+    Kind.REAL: pa.float64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.BINARY: pa.binary(),
+}
+
+
+def file_schema(collection: Collection) -> pa.Schema:
+    """The schema of a file of *collection*; a stamp gives way to a column of its name."""
+    fields = [*arrow.schema(collection)]
+    for name, type_ in zip(stamp_names(collection), _STAMP_TYPES, strict=True):
+        fields.append(pa.field(name, type_, nullable=False))
+    return pa.schema(fields, {"quantkeep.collection": collection.name})
+
+
+def stamp_names(collection: Collection) -> list[str]:
+    """What the store's own columns are called beside those of *collection*."""
+    return [f"{name}_" if name in collection.places else name for name in STAMPS]
+
+
+def canonical_type(column: Column) -> Any:
+    """The Arrow type whose Python values are the canonical scalars of *column*."""
+    return _CANONICAL.get(column.kind, pa.string())
+
+
+# -- to files --------------------------------------------------------------------------------------
+
+
+def canonical_table(collection: Collection, rows: Iterable[Sequence[Any]]) -> pa.Table:
+    """The values of *rows* as canonical columns."""
+    columns = [*zip(*rows, strict=True)] or [()] * len(collection.columns)
+    arrays = [
+        pa.array(values, canonical_type(column))
+        for column, values in zip(collection.columns, columns, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, names=[*collection.names])
+
+
+def file_table(collection: Collection, canonical: pa.Table, stamps: Sequence[Any]) -> pa.Table:
+    """The table of a file: canonical columns in the types of a file, and *stamps* behind them."""
+    schema = file_schema(collection)
+    arrays = [
+        _to_file(column.kind, canonical.column(place), schema.field(place).type)
+        for place, column in enumerate(collection.columns)
+    ]
+    made = [
+        stamp if isinstance(stamp, pa.Array | pa.ChunkedArray) else pa.array(stamp, pa.int64())
+        for stamp in stamps
+    ]
+    stamped = [m.cast(t) for m, t in zip(made, _STAMP_TYPES, strict=True)]
+    return pa.Table.from_arrays([*arrays, *stamped], schema=schema)
+
+
+def table_of(collection: Collection, rows: Sequence[StoredRow]) -> pa.Table:
+    """The table of a file that holds *rows*."""
+    canonical = canonical_table(collection, (row.values for row in rows))
+    stamps = [[getattr(row, name) for row in rows] for name in STAMPS]
+    return file_table(collection, canonical, stamps)
+
+
+def _to_file(kind: Kind, values: Any, wanted: Any) -> Any:
+    if kind is Kind.DATE:
+        values = values.cast(pa.string())
+    return values if values.type == wanted else values.cast(wanted)
+
+
+# -- from files ------------------------------------------------------------------------------------
+
+
+def arranged(collection: Collection, table: pa.Table) -> pa.Table:
+    """*table*, of an older file perhaps, with the columns of *collection* and the stamps.
+
+    What the file does not have is null: columns are only ever added that may be (Z-3).
+    """
+    schema = file_schema(collection)
+    if table.schema.equals(schema):
+        return table
+    arrays = [
+        table.column(field.name)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def stored_rows(collection: Collection, table: pa.Table) -> list[StoredRow]:
+    """The rows of a file's table; their digests are those of what was read, which has been proved
+    by the checksum of its file.
+    """
+    table = arranged(collection, table)
+    columns = [
+        scalars(column.kind, table.column(place)) for place, column in enumerate(collection.columns)
+    ]
+    width = len(columns)
+    stamps = [
+        canonical(Kind.TIMESTAMP if n in (1, 2) else Kind.INTEGER, table.column(width + n))
+        for n in range(len(STAMPS))
+    ]
+    digest = collection.digest
+    return [
+        StoredRow(values, revision, created_at, updated_at, version, digest(values))
+        for values, revision, created_at, updated_at, version in zip(
+            zip(*columns, strict=True), *[stamp.to_pylist() for stamp in stamps], strict=True
+        )
+    ]
+
+
+def keys_of(collection: Collection, table: pa.Table) -> Iterator[Key]:
+    """The key of each row of a log's table."""
+    columns = [scalars(collection.column(n).kind, table.column(n)) for n in collection.stream]
+    revisions = table.column(stamp_names(collection)[0]).to_pylist()
+    return zip(*columns, revisions, strict=True)
+
+
+def scalars(kind: Kind, values: Any) -> list[Any]:
+    """The canonical scalars of a file's column."""
+    found: list[Any] = canonical(kind, values).to_pylist()
+    return found
+
+
+def canonical(kind: Kind, values: Any) -> Any:
+    """A file's column as a canonical one."""
+    if kind is Kind.TIMESTAMP:
+        return values.cast(pa.int64())
+    if kind is Kind.DATE:
+        return values.cast(pa.string())
+    if kind is Kind.DECIMAL and pa.types.is_decimal(values.type):
+        return _plain_decimals(values)
+    return values
+
+
+def _plain_decimals(values: Any) -> Any:
+    """Decimals as canonical text: plain notation, no trailing zeros."""
+    texts = values.cast(pa.string())
+    scientific = pc.fill_null(pc.match_substring(texts, "E"), False)  # Arrow writes 0 as 0E-18
+    odd = [plain_decimal(Decimal(text)) for text in texts.filter(scientific).to_pylist()]
+    if values.type.scale > 0:
+        texts = pc.utf8_rtrim(pc.utf8_rtrim(texts, "0"), ".")
+    if not odd:
+        return texts
+    plain = pa.array(odd, pa.string())
+    return pc.replace_with_mask(_one(texts), _one(scientific), plain)
+
+
+def _one(values: Any) -> Any:
+    """A single array: where to put what is computed by row."""
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

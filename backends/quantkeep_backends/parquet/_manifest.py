@@ -1,0 +1,179 @@
+"""Manifests: the state of a keep at one commit, as files; and the pointer to the newest.
+
+_manifest/<commit>-<random>.json   what is in which segment, heads, schema; written once
+current.json                       names the newest manifest, and the files of each collection
+"""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+import attrs
+
+from quantkeep.collection import Key
+from quantkeep.errors import FormatTooNew
+from quantkeep_backends._files import log
+from quantkeep_backends._files.medium import Files
+from quantkeep_backends.parquet._scalars import read_key, write_key
+from quantkeep_backends.parquet._segments import Segment
+
+CURRENT: Final = "current.json"
+FOLDER: Final = "_manifest"
+
+
+@attrs.frozen
+class Shelved:
+    """One collection in a manifest.
+
+    Attributes:
+        heads: of its streams.
+        segments: all that there are; no row in them is deleted.
+    """
+
+    heads: Mapping[Key, int]
+    segments: tuple[Segment, ...]
+
+    def said(self) -> dict[str, Any]:
+        """As JSON."""
+        heads = [[write_key(stream), head] for stream, head in self.heads.items()]
+        return {"heads": heads, "segments": [segment.said() for segment in self.segments]}
+
+    @classmethod
+    def heard(cls, said: Mapping[str, Any]) -> "Shelved":
+        """What :meth:`said` said."""
+        heads = {read_key(stream): head for stream, head in said["heads"]}
+        return cls(heads, tuple(Segment.heard(segment) for segment in said["segments"]))
+
+
+@attrs.frozen
+class Manifest:
+    """The state at one commit.
+
+    Attributes:
+        commit: that commit.
+        proof: its checksum, which the next one names.
+        damaged: rows that do not match their digest, as they were found: no compaction makes them
+            look sound.
+    """
+
+    commit: int
+    proof: str
+    identity: str
+    description: str | None
+    collections: Mapping[str, Shelved]
+    damaged: Sequence[Mapping[str, Any]] = ()
+
+    def said(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "number": self.commit,
+            "proof": self.proof,
+            "identity": self.identity,
+            "description": self.description,
+            "collections": {name: s.said() for name, s in self.collections.items()},
+            "damaged": [*self.damaged],
+        }
+
+    @classmethod
+    def heard(cls, said: Mapping[str, Any]) -> "Manifest":
+        """What :meth:`said` said."""
+        return cls(
+            said["number"],
+            said["proof"],
+            said["identity"],
+            said["description"],
+            {name: Shelved.heard(s) for name, s in said["collections"].items()},
+            said["damaged"],
+        )
+
+    @property
+    def paths(self) -> set[str]:
+        """The segments that it names."""
+        return {s.path for shelved in self.collections.values() for s in shelved.segments}
+
+
+@attrs.frozen
+class Reference:
+    """A manifest by name, with its checksum."""
+
+    commit: int
+    path: str
+    sha256: str
+
+
+def write(files: Files, manifest: Manifest) -> Reference:
+    """Write *manifest* under a name of its own."""
+    proof, data = log.written(manifest.said())
+    path = f"{FOLDER}/{manifest.commit:020}-{uuid.uuid4().hex[:8]}.json"
+    files.write(path, data)
+    return Reference(manifest.commit, path, proof)
+
+
+def read(files: Files, reference: Reference) -> Manifest | None:
+    """The manifest that *reference* names; ``None``: it is gone.
+
+    Raises:
+        Corrupt: it is not what was written.
+    """
+    path = f"{files.root}/{reference.path}"
+    data = files.read(reference.path)
+    if data is None:
+        return None
+    commit = log.read(path, data, reference.commit)
+    if commit.proof != reference.sha256:
+        raise log.damaged(path, "its content does not match the sha256 that names it")
+    return Manifest.heard(commit.said)
+
+
+# -- what is current -------------------------------------------------------------------------------
+
+
+def publish(files: Files, manifest: Manifest, reference: Reference) -> None:
+    """Let readers that come from now on begin with *manifest*, unless there is a newer one."""
+    with files.turn(5.0):
+        known = current(files)
+        if known is None or known.commit < reference.commit:
+            files.write(CURRENT, _pointer(manifest, reference))
+
+
+def current(files: Files) -> Reference | None:
+    """What ``current.json`` names; raises :class:`Corrupt` and :class:`FormatTooNew`."""
+    data = files.read(CURRENT)
+    if data is None:
+        return None
+    path = f"{files.root}/{CURRENT}"
+    try:
+        said = json.loads(data)
+        version = int(said["format"])
+        found = Reference(said["commit"], said["manifest"], said["manifest_sha256"])
+        proof = said.pop("sha256")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise log.damaged(path, f"it cannot be read ({error})") from None
+    if version > log.FORMAT:
+        raise FormatTooNew(
+            f"{path} has format {version}, and this quantkeep reads up to {log.FORMAT}: upgrade it"
+        )
+    if proof != _proof(said):
+        raise log.damaged(path, "its content does not match its own sha256")
+    return found
+
+
+def _pointer(manifest: Manifest, reference: Reference) -> bytes:
+    said: dict[str, Any] = {
+        "format": log.FORMAT,
+        "commit": reference.commit,
+        "manifest": reference.path,
+        "manifest_sha256": reference.sha256,
+        "tables": {
+            name: [segment.path for segment in shelved.segments]
+            for name, shelved in sorted(manifest.collections.items())
+            if shelved.segments and not name.startswith("_")
+        },
+    }
+    return (json.dumps({**said, "sha256": _proof(said)}, indent=1) + "\n").encode()
+
+
+def _proof(said: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

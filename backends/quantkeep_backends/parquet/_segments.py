@@ -1,0 +1,294 @@
+"""Segments: immutable Parquet files, written whole from a buffer, and what the log says of them."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+import attrs
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from quantkeep.collection import Collection, Key
+from quantkeep.columns import Kind, Scalar
+from quantkeep_backends._files.log import damaged
+from quantkeep_backends._files.medium import Files
+from quantkeep_backends.parquet._columns import canonical
+from quantkeep_backends.parquet._scalars import read, read_key, write_key
+
+FOLDER: Final = "segments"
+GROUP_ROWS: Final = 16_384
+SEGMENT_ROWS: Final = 8 * GROUP_ROWS
+_SAMPLE: Final = 8_192  # rows that tell whether values of a column repeat
+_TAIL: Final = 8  # bytes behind the footer: its length, and the magic
+_DAY: Final = "__day"
+_PRUNED: Final = {Kind.TEXT, Kind.INTEGER, Kind.TIMESTAMP, Kind.DATE, Kind.UUID}
+
+
+@attrs.frozen
+class Bounds:
+    """The least and the greatest value of a column in some rows, and how many are null.
+
+    Attributes:
+        least: canonical; ``None`` where all are null.
+    """
+
+    least: Scalar
+    greatest: Scalar
+    nulls: int
+
+
+@attrs.frozen
+class Run:
+    """Rows of one stream: how many, and from which revision to which."""
+
+    first: int
+    last: int
+    rows: int
+
+
+@attrs.frozen
+class Piece:
+    """Bytes of a file, and their checksum."""
+
+    start: int
+    length: int
+    sha256: str
+
+
+@attrs.frozen
+class Segment:
+    """One file, as the log or a manifest names it.
+
+    Attributes:
+        path: below the root of the keep.
+        sha256: of the whole file.
+        schema: identifies the columns it was written with.
+        runs: the streams that have rows in it.
+        bounds: of the columns that can be looked for.
+        pieces: a row group each, in order; the last is the footer.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    rows: int
+    schema: str
+    runs: dict[Key, Run] = attrs.field(hash=False)
+    bounds: dict[str, Bounds] = attrs.field(hash=False)
+    pieces: tuple[Piece, ...]
+
+    def may_have(self, key: Key) -> bool:
+        """Whether the row of a log under *key* may be in it."""
+        run = self.runs.get(key[:-1])
+        return run is not None and run.first <= revision_of(key) <= run.last
+
+    def said(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "path": self.path,
+            "size": self.size,
+            "sha256": self.sha256,
+            "rows": self.rows,
+            "schema": self.schema,
+            "runs": [[write_key(s), r.first, r.last, r.rows] for s, r in self.runs.items()],
+            "bounds": {
+                name: [*write_key((b.least, b.greatest)), b.nulls]
+                for name, b in self.bounds.items()
+            },
+            "pieces": [[p.start, p.length, p.sha256] for p in self.pieces],
+        }
+
+    @classmethod
+    def heard(cls, said: dict[str, Any]) -> "Segment":
+        """What :meth:`said` said."""
+        bounds = {
+            name: Bounds(read(least), read(greatest), nulls)
+            for name, (least, greatest, nulls) in said["bounds"].items()
+        }
+        return cls(
+            said["path"],
+            said["size"],
+            said["sha256"],
+            said["rows"],
+            said["schema"],
+            {read_key(stream): Run(*run) for stream, *run in said["runs"]},
+            bounds,
+            tuple(Piece(*piece) for piece in said["pieces"]),
+        )
+
+
+def revision_of(key: Key) -> int:
+    """The revision in the key of a log's row."""
+    revision = key[-1]
+    assert isinstance(revision, int)
+    return revision
+
+
+def prunable(collection: Collection) -> list[str]:
+    """Columns whose bounds are worth knowing."""
+    wanted = collection.indexed
+    return ["revision"] * ("revision" not in collection.places) + [
+        column.name
+        for column in collection.columns
+        if column.name in wanted and column.kind in _PRUNED
+    ]
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def portions(table: pa.Table) -> Iterator[pa.Table]:
+    """*table* in parts of the size of a segment."""
+    for start in range(0, table.num_rows, SEGMENT_ROWS):
+        yield table.slice(start, SEGMENT_ROWS)
+
+
+def write(files: Files, collection: Collection, table: pa.Table) -> Segment:
+    """Write the rows of *table* as a new file, which nobody sees before a commit names it."""
+    path = f"{FOLDER}/{collection.name}/{uuid.uuid4().hex}.parquet"
+    data = encoded(collection, table)
+    segment = _described(path, collection, table, data)
+    files.write(path, data)
+    return segment
+
+
+def encoded(collection: Collection, table: pa.Table) -> bytes:
+    """*table* as a Parquet file."""
+    dictionaries = [n for n in table.column_names if _repeats(table.column(n))]
+    encodings = {
+        field.name: encoding
+        for field in table.schema
+        if field.name not in dictionaries and (encoding := _encoding(field.type)) is not None
+    }
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table, sink,
+        row_group_size=GROUP_ROWS, compression="zstd", compression_level=1,
+        use_dictionary=dictionaries, column_encoding=encodings,
+        bloom_filter_options=_blooms(collection, table),
+    )  # fmt: skip
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
+
+
+def _repeats(values: Any) -> bool:
+    """Whether a dictionary is worth it. Never of floats: it would take NaNs for each other."""
+    if pa.types.is_floating(values.type):
+        return False
+    if pa.types.is_integer(values.type) or pa.types.is_timestamp(values.type):
+        return False
+    sample = values.slice(0, _SAMPLE)
+    if pa.types.is_boolean(values.type):
+        return False
+    return bool(pc.count_distinct(sample, mode="all").as_py() * 8 <= max(len(sample), 8))
+
+
+def _encoding(type_: Any) -> str | None:
+    if pa.types.is_integer(type_) or pa.types.is_timestamp(type_):
+        return "DELTA_BINARY_PACKED"
+    if pa.types.is_string(type_):
+        return "DELTA_BYTE_ARRAY"
+    return None
+
+
+def _blooms(collection: Collection, table: pa.Table) -> dict[str, Any] | None:
+    """For readers other than us: we know the identities of a segment by their hashes."""
+    names = [n for n in collection.identity if pa.types.is_string(table.schema.field(n).type)]
+    rows = min(table.num_rows, GROUP_ROWS)
+    return {name: {"ndv": rows, "fpp": 0.01} for name in names} or None
+
+
+def _described(path: str, collection: Collection, table: pa.Table, data: bytes) -> Segment:
+    return Segment(
+        path,
+        len(data),
+        sha256(data).hexdigest(),
+        table.num_rows,
+        fingerprint(table.schema),
+        runs_of(collection, table),
+        {name: _bounds(collection, table, name) for name in prunable(collection)},
+        tuple(_pieces(path, data)),
+    )
+
+
+def fingerprint(schema: pa.Schema) -> str:
+    """What tells the columns of two files apart."""
+    text = ";".join(f"{field.name}:{field.type}" for field in schema)
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _pieces(path: str, data: bytes) -> Iterator[Piece]:
+    footer = len(data) - _TAIL - int.from_bytes(data[-_TAIL:-4], "little")
+    metadata = pq.read_metadata(pa.BufferReader(data))
+    for group in range(metadata.num_row_groups):
+        start, end = _extent(path, metadata.row_group(group))
+        yield _piece(data, start, end)
+    yield _piece(data, footer, len(data))
+
+
+def _piece(data: bytes, start: int, end: int) -> Piece:
+    return Piece(start, end - start, sha256(memoryview(data)[start:end]).hexdigest())
+
+
+def _extent(path: str, group: Any) -> tuple[int, int]:
+    """Where the bytes of a row group begin and end."""
+    columns = [group.column(n) for n in range(group.num_columns)]
+    if not columns:
+        raise damaged(path, "it has no columns")
+    start, end = 1 << 62, 0
+    for column in columns:
+        first = column.data_page_offset
+        if column.has_dictionary_page and column.dictionary_page_offset is not None:
+            first = min(first, column.dictionary_page_offset)
+        start, end = min(start, first), max(end, first + column.total_compressed_size)
+    return start, end
+
+
+def runs_of(collection: Collection, table: pa.Table) -> dict[Key, Run]:
+    """The streams in *table*."""
+    names = collection.stream
+    stamp = table.column(len(collection.columns))
+    keys = [canonical(collection.column(n).kind, table.column(n)) for n in names]
+    grouped = pa.Table.from_arrays([*keys, stamp], names=[*map(str, range(len(keys))), "r"])
+    by = [str(n) for n in range(len(keys))]
+    found = grouped.group_by(by).aggregate([("r", "min"), ("r", "max"), ("r", "count")])
+    streams = zip(*[found.column(n).to_pylist() for n in by], strict=True) if by else [()]
+    runs = zip(*[found.column(f"r_{f}").to_pylist() for f in ("min", "max", "count")], strict=True)
+    return {stream: Run(*run) for stream, run in sorted(zip(streams, runs, strict=True), key=repr)}
+
+
+def _bounds(collection: Collection, table: pa.Table, name: str) -> Bounds:
+    place = collection.places.get(name)
+    kind = Kind.INTEGER if place is None else collection.columns[place].kind
+    values = canonical(kind, table.column(len(collection.columns) if place is None else place))
+    ends = pc.min_max(values)
+    return Bounds(ends["min"].as_py(), ends["max"].as_py(), values.null_count)
+
+
+def sorted_for_reading(collection: Collection, table: pa.Table) -> pa.Table:
+    """*table* by stream, then by day, then by what is asked for together with the time.
+
+    So a day of one symbol, a span of time and the newest rows each lie in few row groups.
+    """
+    order, marked = [*collection.stream], table
+    keys = reading_order(collection)
+    if keys is not None:
+        by, at = keys
+        marked = table.append_column(_DAY, pc.floor_temporal(table.column(at), unit="day"))
+        order += [_DAY, *by, at]
+    order.append(table.column_names[len(collection.columns)])
+    wanted = [(name, "ascending") for name in dict.fromkeys(order)]
+    return table.combine_chunks().take(pc.sort_indices(marked, sort_keys=wanted))
+
+
+def reading_order(collection: Collection) -> tuple[Sequence[str], str] | None:
+    """The columns of a log's widest index that ends in an instant: ``(symbol,), timestamp``."""
+    found: list[tuple[Sequence[str], str]] = []
+    for index in collection.indexes:
+        *by, at = index.columns
+        if at in collection.places and collection.column(at).kind is Kind.TIMESTAMP:
+            found.append((tuple(name for name in by if name in collection.places), at))
+    apart = [each for each in found if not set(each[0]) <= set(collection.stream)]
+    return next(iter(apart or found), None)

@@ -1,0 +1,293 @@
+"""One log: its segments, and the rows of recent small commits, which are held in memory."""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantkeep.collection import Collection, Key, StoredRow
+from quantkeep.columns import Scalar
+from quantkeep.model import Group, HeldShelf, arranger
+from quantkeep_backends.parquet._columns import (
+    canonical_type,
+    keys_of,
+    scalars,
+    stamp_names,
+    stored_rows,
+)
+from quantkeep_backends.parquet._reader import Reader
+from quantkeep_backends.parquet._segments import Bounds, Segment, revision_of
+
+MANY: Final = 16  # rows that are worth fetching together
+
+
+@attrs.define
+class Position:
+    """The commit that is being applied or replayed."""
+
+    number: int = 0
+
+
+@attrs.frozen
+class Young:
+    """A segment that came by a commit, and is not in the manifest yet."""
+
+    commit: int
+    segment: Segment
+
+
+class LogShelf(HeldShelf):
+    """A log. What is inherited holds the rows that are in no segment yet.
+
+    Attributes:
+        base: segments of the manifest.
+        young: segments of commits behind it.
+        gone: keys of rows in segments that were deleted, with the commit that did it.
+    """
+
+    def __init__(self, collection: Collection, reader: Reader, position: Position) -> None:
+        super().__init__(collection)
+        self.base: tuple[Segment, ...] = ()
+        self.young: tuple[Young, ...] = ()
+        self.gone: dict[Key, int] = {}
+        self._reader = reader
+        self._position = position
+        self._hashes: dict[tuple[str, Group], array[int]] = {}
+        self._near: dict[Key, StoredRow] = {}  # fetched together for the commit under way
+        self._holders: dict[tuple[Group, Key], Key] = {}
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All that are there."""
+        return (*self.base, *(young.segment for young in self.young))
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return sum(s.rows for s in self.segments) - len(self.gone) + len(self.rows)
+
+    # -- what a commit asks ------------------------------------------------------------------------
+
+    def row(self, key: Key) -> StoredRow | None:
+        held = self.rows.get(key) or self._near.get(key)
+        if held is not None or key in self.gone:
+            return None if key in self.gone else held
+        for table in self._tables_with([key]):
+            return stored_rows(self.collection, table)[0]
+        return None
+
+    def holder(self, group: Group, value: Key) -> Key | None:
+        held = self.taken[group].get(value) if group in self.taken else None
+        if held is not None:
+            return held
+        near = self._holders.get((group, value))
+        if near is not None:
+            return None if near in self.gone else near
+        return next(self._holding(group, {value}), (None, None))[1]
+
+    def referring(self, columns: Sequence[str], key: Key) -> list[Key]:
+        found = super().referring(columns, key)
+        for segment in self.segments:
+            if self._may_hold(segment, columns, [key]):
+                found += (mine for value, mine in self._values(segment, columns) if value == key)
+        return [mine for mine in found if mine not in self.gone]
+
+    def drop(self, key: Key) -> StoredRow:
+        if key in self.rows:
+            return super().drop(key)
+        row = self.row(key)
+        if row is None:
+            raise KeyError(key)
+        self.bury(key)
+        return row
+
+    def bury(self, key: Key) -> None:
+        """Take out a row that is in a segment."""
+        self.gone[key] = self._position.number
+
+    def unbury(self, key: Key) -> None:
+        """Undo :meth:`bury`."""
+        self.gone.pop(key, None)
+
+    def moved(self, collection: Collection) -> "LogShelf":
+        shelf = LogShelf(collection, self._reader, self._position)
+        shelf.base, shelf.young, shelf.gone = self.base, self.young, self.gone
+        shelf._hashes = self._hashes  # the same log's
+        arranged = arranger(self.collection, collection)
+        for row in self.rows.values():
+            shelf.add(row._replace(values=arranged(row.values)) if arranged else row)
+        shelf.heads.update(self.heads)
+        return shelf
+
+    # -- segments that come and go -----------------------------------------------------------------
+
+    def join(self, segments: Sequence[Segment]) -> None:
+        """Take in segments that the commit under way has written, or another has."""
+        self.young += tuple(Young(self._position.number, segment) for segment in segments)
+        for segment in segments:
+            for stream, run in segment.runs.items():
+                self.heads[stream] = max(self.heads.get(stream, 0), run.last)
+
+    def part(self, segments: Sequence[Segment]) -> None:
+        """Undo :meth:`join`, but for the heads."""
+        self.young = tuple(young for young in self.young if young.segment not in segments)
+
+    def adopt(
+        self, commit: int, segments: Sequence[Segment], heads: dict[Key, int], kept: set[Key]
+    ) -> None:
+        """Take *segments* for all that was committed up to *commit*, but for the rows *kept*."""
+        self.base = tuple(segments)
+        self.young = tuple(young for young in self.young if young.commit > commit)
+        self.gone = {key: at for key, at in self.gone.items() if at > commit}
+        folded = [k for k in self.rows if k[-1] <= heads.get(k[:-1], 0) and k not in kept]  # type: ignore[operator]  # revisions
+        for key in folded:
+            super().drop(key)
+        paths = {segment.path for segment in self.segments}
+        self._hashes = {known: h for known, h in self._hashes.items() if known[0] in paths}
+
+    # -- many at once ------------------------------------------------------------------------------
+
+    def fetch(self, keys: Sequence[Key]) -> None:
+        """Have the rows under *keys* at hand until :meth:`forget`."""
+        missing = [key for key in keys if key not in self.rows]
+        if len(missing) >= MANY:
+            for table in self._tables_with(missing):
+                for row in stored_rows(self.collection, table):
+                    self._near[self.collection.stored_key(row)] = row
+
+    def fetch_holders(self, group: Group, values: set[Key]) -> None:
+        """Have those who hold *values* at hand until :meth:`forget`."""
+        for value, key in self._holding(group, values):
+            self._holders[group, value] = key
+        self.fetch([*self._holders.values()])
+
+    def forget(self) -> None:
+        """Let go of what was fetched."""
+        self._near.clear()
+        self._holders.clear()
+
+    def may_be_held(self, group: Group, values: Sequence[Key]) -> bool:
+        """Whether any of *values* may be in *group* already; never wrongly ``False``."""
+        if group in self.taken and not self.taken[group].keys().isdisjoint(values):
+            return True
+        columns = self._columns_of(group)
+        overlapping = [s for s in self.segments if self._may_hold(s, columns, values)]
+        if not overlapping:
+            return False
+        hashes = pa.array([hash(value) for value in values], pa.int64())
+        return any(
+            pc.any(pc.is_in(hashes, value_set=pa.array(self._hashes_of(s, group)))).as_py()
+            for s in overlapping
+        )
+
+    def is_beyond(self, group: Group, least: Scalar, greatest: Scalar) -> bool:
+        """Whether nothing is stored from *least* to *greatest* in the last column of *group*."""
+        if least is None:
+            return True
+        held = (value[-1] for value in self.taken.get(group, ()))
+        if any(mine is None or least <= mine <= greatest for mine in held):  # type: ignore[operator]
+            return False
+        known = [segment.bounds.get(group[-1]) for segment in self.segments]
+        return all(b is not None and _apart(b, least, greatest) for b in known)
+
+    # -- looking into segments ---------------------------------------------------------------------
+
+    def _tables_with(self, keys: Sequence[Key]) -> Iterator[pa.Table]:
+        """Rows of segments that have one of *keys*, in tables of a segment's columns."""
+        wanted = {key for key in keys if key not in self.gone}
+        for segment in self.segments:
+            here = {key for key in wanted if segment.may_have(key)}
+            if here:
+                yield from self._rows_with(segment, here)
+
+    def _rows_with(self, segment: Segment, keys: set[Key]) -> Iterator[pa.Table]:
+        revisions = pa.array(sorted({revision_of(key) for key in keys}), pa.int64())
+        stamp = stamp_names(self.collection)[0]
+        footer = self._reader.footer(segment)
+        for number in footer.groups:
+            bounds = footer.bounds(self.collection, number).get("revision")
+            if bounds and _apart(bounds, revisions[0].as_py(), revisions[-1].as_py()):
+                continue
+            table = self._reader.rows(self.collection, segment, number)
+            found = table.filter(pc.is_in(table.column(stamp), value_set=revisions))
+            mask = [key in keys for key in keys_of(self.collection, found)]
+            if any(mask):
+                yield found.filter(pa.array(mask, pa.bool_()))
+
+    def _columns_of(self, group: Group) -> tuple[str, ...]:
+        return (*self.collection.stream, *group[1:]) if group[0] == "" else group
+
+    def _holding(self, group: Group, values: set[Key]) -> Iterator[tuple[Key, Key]]:
+        """The *values* that are in segments, each with the key of its row."""
+        columns = self._columns_of(group)
+        for segment in self.segments:
+            if self._may_hold(segment, columns, values):
+                hashes = self._hashes_of(segment, group)
+                here = {value for value in values if _has(hashes, hash(value))}
+                if here:
+                    for value, key in self._values(segment, columns):
+                        if value in here and key not in self.gone:
+                            yield value, key
+
+    def _hashes_of(self, segment: Segment, group: Group) -> "array[int]":
+        """The hashes of what *segment* holds in *group*, sorted; read once."""
+        known = self._hashes.get((segment.path, group))
+        if known is None:
+            values = self._values(segment, self._columns_of(group))
+            known = array("q", sorted(hash(value) for value, _ in values))
+            self._hashes[segment.path, group] = known
+        return known
+
+    def _values(self, segment: Segment, columns: Sequence[str]) -> Iterator[tuple[Key, Key]]:
+        """What each row of *segment* has in *columns*, and its key; reads these columns alone."""
+        stamp = stamp_names(self.collection)[0]
+        wanted = [*dict.fromkeys((*columns, *self.collection.stream, stamp))]
+        for number in self._reader.footer(segment).groups:
+            table = self._reader.group(segment, number, wanted)
+            lists = [self._list(table, name) for name in columns]
+            yield from zip(zip(*lists, strict=True), keys_of(self.collection, table), strict=True)
+
+    def _list(self, table: pa.Table, name: str) -> list[Any]:
+        column = self.collection.column(name)
+        if name not in table.column_names:
+            return pa.nulls(table.num_rows, canonical_type(column)).to_pylist()  # type: ignore[no-any-return]
+        return scalars(column.kind, table.column(name))
+
+    def _may_hold(self, segment: Segment, columns: Sequence[str], values: Iterable[Key]) -> bool:
+        """Whether the bounds of *segment* leave room for one of *values* in *columns*."""
+        values = values if isinstance(values, set | list) else [*values]
+        for place, name in enumerate(columns):
+            bounds = segment.bounds.get(name)
+            mine = [value[place] for value in values]
+            if bounds is not None and None not in mine and mine:
+                least, greatest = min(mine), max(mine)  # type: ignore[type-var]  # of one column
+                if _apart(bounds, least, greatest):
+                    return False
+        return True
+
+
+def _apart(bounds: Bounds, least: Scalar, greatest: Scalar) -> bool:
+    """Whether nothing from *least* to *greatest* is within *bounds*."""
+    if bounds.least is None or bounds.greatest is None:
+        return True
+    return bool(greatest < bounds.least or bounds.greatest < least)  # type: ignore[operator]
+
+
+def _has(hashes: "array[int]", wanted: int) -> bool:
+    place = bisect_left(hashes, wanted)
+    return place < len(hashes) and hashes[place] == wanted
+
+
+def segment_rows(
+    collection: Collection, reader: Reader, segments: Iterable[Segment], gone: Mapping[Key, int]
+) -> Iterator[StoredRow]:
+    """Every row of *segments* that is not *gone*, in no order."""
+    for segment in segments:
+        for number in reader.footer(segment).groups:
+            for row in stored_rows(collection, reader.rows(collection, segment, number)):
+                if not gone or collection.stored_key(row) not in gone:
+                    yield row

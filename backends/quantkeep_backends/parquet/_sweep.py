@@ -1,0 +1,268 @@
+"""Rows of many row groups in one order, with no more of them in memory than overlap in it.
+
+Row groups are taken in the order of where they begin; what lies before the beginning of the next
+one can be handed out. A limit stops it, so the newest rows are read from the newest row groups.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantkeep.collection import Collection, Key
+from quantkeep.columns import Kind, Scalar
+from quantkeep.query import Query, Where, column_of
+from quantkeep_backends.parquet._columns import arranged, keys_of
+from quantkeep_backends.parquet._conditions import EXACT, excluded, mask, values_of
+from quantkeep_backends.parquet._reader import Reader
+from quantkeep_backends.parquet._segments import Bounds, Segment
+
+Ordering = Sequence[tuple[str, bool]]  # column, descending
+Part = tuple[int, Any]
+_BEYOND: Final[Part] = (2, 0)  # after every value
+_MANY: Final = 50_000  # rows that are sorted without a thought
+_SORTED: Final = EXACT | {Kind.REAL}
+
+
+@attrs.frozen
+class Unit:
+    """Rows that are loaded together: a segment, later a row group of it, or a table.
+
+    Attributes:
+        bound: no row comes before it in the order; of the first columns of the order, as many as
+            are known.
+    """
+
+    bound: tuple[Part, ...]
+    segment: Segment | None = None
+    group: int | None = None
+    table: pa.Table | None = None
+
+
+@attrs.frozen
+class Asked:
+    """What is to be read.
+
+    Attributes:
+        collection: in the form in which it is to be read.
+        where: conditions that Arrow decides; others are the caller's.
+        ordering: the whole order; see :meth:`quantkeep.query.Query.ordering`.
+        limit: rows that are wanted at most, if no further condition takes some of them away.
+        after: the cursor to go on behind.
+        gone: keys that were deleted.
+    """
+
+    collection: Collection
+    where: Sequence[Where]
+    ordering: Ordering
+    limit: int | None = None
+    after: Sequence[Scalar] | None = None
+    gone: Mapping[Key, int] = attrs.field(factory=dict)
+
+    @property
+    def down(self) -> bool:
+        """Whether the first column of the order descends."""
+        return self.ordering[0][1]
+
+
+def ordering_of(collection: Collection, query: Query) -> Ordering:
+    """The order in which rows are found: backwards, where the last are wanted."""
+    flip = query.take == "last"
+    return [(name, down != flip) for name, down in query.ordering(collection)]
+
+
+def can_sort(collection: Collection, ordering: Ordering) -> bool:
+    """Whether Arrow sorts these columns as queries do."""
+    return all(column_of(collection, name).kind in _SORTED for name, _ in ordering)
+
+
+def sweep(
+    asked: Asked, reader: Reader, segments: Sequence[Segment], tables: Sequence[pa.Table] = ()
+) -> Iterator[pa.Table]:
+    """The rows of *segments* and *tables* that are asked for, in order, a table at a time."""
+    units = [
+        Unit(_bound(asked, segment.bounds), segment)
+        for segment in segments
+        if not _is_past(asked, segment.bounds, segment.rows)
+    ]
+    units += [Unit((), table=table) for table in tables]
+    waiting, left = list[pa.Table](), asked.limit
+    while units or waiting:
+        if left == 0:
+            return
+        loaded = _next(asked, reader, units) if units else None
+        if loaded is not None:
+            waiting = _cut([*waiting, loaded], asked, left)
+        if not waiting or (units and loaded is None):
+            continue
+        ready, waiting = _parted(asked, waiting, units)
+        if ready is not None:
+            ready = in_order(asked, ready).slice(0, left)
+            left = None if left is None else left - ready.num_rows
+            yield ready
+
+
+def _cut(waiting: list[pa.Table], asked: Asked, left: int | None) -> list[pa.Table]:
+    """Let go of rows behind those that are wanted, now and then."""
+    if left is None or sum(table.num_rows for table in waiting) <= max(4 * left, _MANY):
+        return waiting
+    return [in_order(asked, pa.concat_tables(waiting)).slice(0, left)]
+
+
+def _parted(
+    asked: Asked, waiting: list[pa.Table], units: Sequence[Unit]
+) -> tuple[pa.Table | None, list[pa.Table]]:
+    """The rows that come before everything that is not loaded yet, and the others."""
+    table = waiting[0] if len(waiting) == 1 else pa.concat_tables(waiting)
+    if not units:
+        return table, []
+    bound = units[0].bound
+    if not bound:
+        return None, waiting
+    before = beyond(asked, table, [p[1] if p[0] else None for p in bound], turned=True)
+    count = pc.sum(before).as_py() or 0
+    if not count:
+        return None, waiting
+    if count == table.num_rows:
+        return table, []
+    return table.filter(before), [table.filter(pc.invert(before))]
+
+
+def _next(asked: Asked, reader: Reader, units: list[Unit]) -> pa.Table | None:
+    """The rows of the first unit, which is taken out; a segment gives way to its row groups."""
+    unit = units.pop(0)
+    if unit.segment is not None and unit.group is None:
+        units.extend(_groups(asked, reader, unit.segment))
+        _sort(asked, units)
+        return None
+    if unit.table is not None:
+        return _chosen(asked, arranged(asked.collection, unit.table), unit)
+    assert unit.segment is not None
+    assert unit.group is not None
+    return _chosen(asked, reader.rows(asked.collection, unit.segment, unit.group), unit)
+
+
+def _groups(asked: Asked, reader: Reader, segment: Segment) -> Iterator[Unit]:
+    footer = reader.footer(segment)
+    for number in footer.groups:
+        bounds = footer.bounds(asked.collection, number)
+        if not _is_past(asked, bounds, footer.rows(number)):
+            yield Unit(_bound(asked, bounds), segment, number)
+
+
+def _sort(asked: Asked, units: list[Unit]) -> None:
+    if asked.down:
+        units.sort(key=lambda unit: (*unit.bound, _BEYOND), reverse=True)
+    else:
+        units.sort(key=lambda unit: unit.bound)
+
+
+# -- bounds ----------------------------------------------------------------------------------------
+
+
+def _bound(asked: Asked, bounds: Mapping[str, Bounds]) -> tuple[Part, ...]:
+    """Where rows within *bounds* begin in the order."""
+    parts = []
+    for name, down in asked.ordering:
+        known = bounds.get(name)
+        if known is None or down != asked.down:
+            break
+        if down:
+            parts.append(_part(known.greatest))
+        else:
+            parts.append(_part(None if known.nulls else known.least))
+        if known.nulls or known.least != known.greatest:
+            break
+    return tuple(parts)
+
+
+def _part(scalar: Scalar) -> Part:
+    return (0, 0) if scalar is None else (1, scalar)
+
+
+def _is_past(asked: Asked, bounds: Mapping[str, Bounds], rows: int) -> bool:
+    """Whether no row within *bounds* is asked for."""
+    if excluded(bounds, rows, asked.where):
+        return True
+    name, down = asked.ordering[0]
+    if asked.after is None or name not in bounds:
+        return False
+    cursor, known = _part(asked.after[0]), bounds[name]
+    if down:
+        return _part(None if known.nulls else known.least) > cursor
+    return _part(known.greatest) < cursor
+
+
+def beyond(asked: Asked, table: pa.Table, place: Sequence[Scalar], *, turned: bool) -> Any:
+    """Which rows come after *place* in the order (*turned*: before it)."""
+    found: Any = None
+    same: Any = None
+    for (name, down), scalar in zip(asked.ordering, place, strict=False):
+        values = values_of(asked.collection, table, name)
+        further = _further(values, scalar, up=down == turned)
+        equal = pc.is_null(values) if scalar is None else pc.fill_null(
+            pc.equal(values, pa.scalar(scalar, values.type)), False
+        )  # fmt: skip
+        found = further if found is None else pc.or_(found, pc.and_(same, further))
+        same = equal if same is None else pc.and_(same, equal)
+    return found
+
+
+def _further(values: Any, scalar: Scalar, *, up: bool) -> Any:
+    """Which values are greater than *scalar* (*up*), or less; null is less than everything."""
+    if scalar is None:
+        return pc.is_valid(values) if up else pc.and_(pc.is_valid(values), pc.is_null(values))
+    than = pa.scalar(scalar, values.type)
+    return pc.fill_null((pc.greater if up else pc.less)(values, than), not up)
+
+
+# -- rows ------------------------------------------------------------------------------------------
+
+
+def _chosen(asked: Asked, table: pa.Table, unit: Unit) -> pa.Table | None:
+    """The rows of *table* that are asked for, in order."""
+    meets = mask(asked.collection, table, asked.where)
+    if meets is not None:
+        table = table.filter(meets)
+    if asked.after is not None and table.num_rows:
+        table = table.filter(beyond(asked, table, asked.after, turned=False))
+    if asked.gone and unit.segment is not None and table.num_rows:
+        there = [key not in asked.gone for key in keys_of(asked.collection, table)]
+        table = table.filter(pa.array(there, pa.bool_()))
+    return table if table.num_rows else None
+
+
+def in_order(asked: Asked, table: pa.Table) -> pa.Table:
+    """*table*, sorted."""
+    fixed = {c.column for c in asked.where if c.operator == "=="}
+    arrays, keys = list[Any](), list[tuple[str, str]]()
+    for name, down in asked.ordering:
+        if name not in fixed:
+            for values in _sortable(asked, table, name):
+                keys.append((str(len(arrays)), "descending" if down else "ascending"))
+                arrays.append(values)
+    if not keys or (len(keys) == 1 and _is_sorted(arrays[0], down=keys[0][1] == "descending")):
+        return table
+    columns = pa.Table.from_arrays(arrays, names=[name for name, _ in keys])
+    return table.combine_chunks().take(pc.sort_indices(columns, sort_keys=keys))
+
+
+def _sortable(asked: Asked, table: pa.Table, name: str) -> Iterator[Any]:
+    """Columns that together sort as queries do: null before all else, NaN behind."""
+    values = values_of(asked.collection, table, name)
+    if values.null_count:
+        yield pc.is_valid(values).cast(pa.int8())
+    if pa.types.is_floating(values.type):
+        yield pc.fill_null(pc.is_nan(values), False).cast(pa.int8())
+    yield values
+
+
+def _is_sorted(values: Any, *, down: bool) -> bool:
+    if values.null_count or not pa.types.is_integer(values.type):
+        return False
+    flat = pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
+    first, second = flat.slice(0, max(len(flat) - 1, 0)), flat.slice(1)
+    compared = (pc.greater_equal if down else pc.less_equal)(first, second)
+    return pc.all(compared).as_py() is not False

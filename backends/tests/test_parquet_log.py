@@ -1,0 +1,207 @@
+"""The commit log: one winner, no gap, no other history, nothing written into the past."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+import quantkeep
+from quantkeep import Corrupt, NotFound
+from quantkeep.errors import FormatTooNew, InvalidUrl, PermissionDenied, Regression
+from quantkeep_backends._files import log
+from quantkeep_backends._files.local import LocalFiles
+from quantkeep_conformance.records import KIT_RECORDS, Entry
+
+RACER = """
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from quantkeep_backends._files.local import LocalFiles
+files, won = LocalFiles(Path(sys.argv[1])), 0
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(files.create(f"race/{n}", sys.argv[2].encode()) for n in range(200)))
+"""
+
+
+def opened(path: Path, **asked: object) -> quantkeep.Keep:
+    target = {"tape": f"parquet:///{path}?patience=5"}
+    return quantkeep.open(target, records=KIT_RECORDS, **asked)  # type: ignore[arg-type]
+
+
+def append(keep: quantkeep.Keep, *numbers: int) -> quantkeep.Receipt:
+    entries = keep.table(Entry)
+    return keep.commit(entries.append([Entry(number=n, uid=f"{n}") for n in numbers]))
+
+
+def numbers(keep: quantkeep.Keep) -> list[int]:
+    return [entry.number for entry in keep.table(Entry).list()]
+
+
+def commits(path: Path) -> list[Path]:
+    return sorted((path / "_log").glob("*.json"))
+
+
+def test_of_processes_that_create_the_same_file_one_wins(tmp_path: Path) -> None:
+    """GUARANTEES case 18."""
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, tmp_path, f"{n}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("\n")
+        racer.stdin.flush()
+    wins = [int(racer.communicate()[0]) for racer in racers]
+    assert sum(wins) == 200
+    assert not [*(tmp_path / "race").glob(".*")], "something was left behind"
+
+
+def test_two_handles_see_and_follow_each_other(tmp_path: Path) -> None:
+    with opened(tmp_path / "k") as one, opened(tmp_path / "k") as other:
+        for number in range(0, 6, 2):
+            assert append(one, number).revision == number + 1
+            assert append(other, number + 1).revision == number + 2
+        assert numbers(one) == numbers(other) == [*range(6)]
+
+
+def test_a_missing_commit_is_corrupt_and_names_it(tmp_path: Path) -> None:
+    with opened(tmp_path / "k") as keep:
+        append(keep, 1)
+        append(keep, 2)
+    victim = commits(tmp_path / "k")[-2]
+    victim.unlink()
+    with pytest.raises(Corrupt, match=victim.name):
+        opened(tmp_path / "k")
+
+
+def test_a_commit_of_another_history_is_a_regression(tmp_path: Path) -> None:
+    with opened(tmp_path / "k") as keep, opened(tmp_path / "k") as reader:
+        append(keep, 1)
+        assert numbers(reader) == [1]
+        with opened(tmp_path / "other") as other:
+            append(other, 1)
+            append(other, 2)
+        foreign = commits(tmp_path / "other")[-1]
+        shutil.copyfile(foreign, tmp_path / "k" / "_log" / foreign.name)
+        with pytest.raises(Regression):
+            numbers(reader)
+
+
+def test_an_older_backup_under_a_live_handle_is_noticed(tmp_path: Path) -> None:
+    """GUARANTEES case 30, before and after a compaction."""
+    for compacted in (False, True):
+        path = tmp_path / f"k{compacted}"
+        with opened(path) as keep:
+            append(keep, 1)
+            shutil.copytree(path, tmp_path / f"backup{compacted}")
+            append(keep, 2)
+            if compacted:
+                keep.backend.compact()
+            shutil.rmtree(path)
+            shutil.copytree(tmp_path / f"backup{compacted}", path)
+            with pytest.raises(Regression):
+                append(keep, 3)
+            with pytest.raises(Regression):
+                numbers(keep)
+
+
+def test_a_writer_that_slept_through_a_compaction_does_not_write_into_the_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has seen that it is at the head; then others go on, and clear the log away behind it."""
+    path, create = tmp_path / "k", LocalFiles.create
+    with opened(path) as sleeper, opened(path) as other:
+        append(sleeper, 1)
+
+        def sleep(self: LocalFiles, name: str, data: bytes) -> bool:
+            monkeypatch.setattr(LocalFiles, "create", create)
+            monkeypatch.setattr(LocalFiles, "turn", lambda *_: nullcontext(False))
+            for number in (2, 3):
+                append(other, number)
+            other.backend.compact()
+            other.backend.remove_garbage(other.backend.now() + 1)
+            assert len(commits(path)) == 2
+            return create(self, name, data)
+
+        monkeypatch.setattr(LocalFiles, "create", sleep)
+        append(sleeper, 4)
+        assert numbers(sleeper) == numbers(other) == [1, 2, 3, 4]
+    with opened(path) as keep:
+        assert numbers(keep) == [1, 2, 3, 4]
+    assert [log.number_of(f"_log/{p.name}") for p in commits(path)] == [5, 6, 7]
+
+
+def test_opening_reads_only_the_manifest_and_what_is_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read = tmp_path / "k", LocalFiles.read
+    with opened(path) as keep:
+        for number in range(60):
+            append(keep, number)
+        keep.backend.compact()
+        append(keep, 60)
+    names: list[str] = []
+
+    def noted(self: LocalFiles, name: str) -> bytes | None:
+        names.append(name)
+        return read(self, name)
+
+    monkeypatch.setattr(LocalFiles, "read", noted)
+    opened(path).close()
+    assert len(set(names)) <= 6, names
+    monkeypatch.setattr(LocalFiles, "read", read)
+    with opened(path) as keep:
+        assert numbers(keep) == [*range(61)]
+        assert append(keep, 7).added == 0
+
+
+# -- places that are no keep -----------------------------------------------------------------------
+
+
+def test_a_file_or_a_folder_of_others_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("x")
+    for name, why in (("file", "is a file"), ("full", "other files"), ("file/below", "is a file")):
+        with pytest.raises(InvalidUrl, match=why):
+            opened(tmp_path / name)
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "x"
+    with pytest.raises(NotFound):
+        opened(tmp_path / "none", create=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
+    opened(tmp_path / "k").close()
+    (tmp_path / "link").symlink_to(tmp_path / "k")
+    with pytest.raises(PermissionDenied, match="symbolic link"):
+        opened(tmp_path / "link")
+    (tmp_path / "k" / "segments").symlink_to(tmp_path)
+    with pytest.raises(PermissionDenied, match="symbolic link"):
+        opened(tmp_path / "k")
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path / "k") as keep:
+        append(keep, 1)
+        keep.backend.compact()
+    pointer = tmp_path / "k" / "current.json"
+    pointer.write_text(json.dumps({**json.loads(pointer.read_text()), "format": 2}))
+    with pytest.raises(FormatTooNew, match="upgrade"):
+        opened(tmp_path / "k")
+
+
+def test_unknown_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidUrl, match="pateince"):
+        quantkeep.open(f"parquet:///{tmp_path}/k?pateince=3")

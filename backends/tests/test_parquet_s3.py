@@ -1,0 +1,282 @@
+"""Over the real S3 protocol: one winner, answers that are lost, stores that cannot do it."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Barrier, Thread
+
+import pytest
+
+import quantkeep
+from quantkeep import Capability, OutcomeUnknown
+from quantkeep.errors import (
+    Corrupt,
+    DurabilityNotMet,
+    InvalidUrl,
+    NotFound,
+    ReadOnly,
+    Unavailable,
+    Unsupported,
+)
+from quantkeep.url import Url
+from quantkeep_backends.parquet import _bulk
+from quantkeep_backends.parquet._s3 import S3Files
+from quantkeep_conformance import servers
+from quantkeep_conformance.records import KIT_RECORDS, Entry
+
+RACER = """
+import sys
+from quantkeep_backends.parquet._s3 import S3Files
+endpoint, prefix, me = sys.argv[1:]
+files = S3Files("quantkeep", prefix, {"endpoint_url": endpoint, "key": "k", "secret": "s"}, 20.0)
+files.read("warm")
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(files.create(f"race/{n}", (me * 20_000).encode()) for n in range(60)))
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Server]:
+    with servers.s3() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: servers.Server) -> str:
+    """A prefix of its own."""
+    return server.store.replace("/keep?", f"/{uuid.uuid4().hex}/keep?")
+
+
+def files_at(url: str) -> S3Files:
+    parts = Url.parse(url)
+    return S3Files(parts.parts.netloc, parts.parts.path.strip("/"), dict(parts.options), 20.0)
+
+
+def opened(url: str, **asked: object) -> quantkeep.Keep:
+    return quantkeep.open({"tape": url}, records=KIT_RECORDS, **asked)  # type: ignore[arg-type]
+
+
+def append(keep: quantkeep.Keep, *numbers: int, op_id: str | None = None) -> quantkeep.Receipt:
+    made = [Entry(number=n, uid=f"{n}") for n in numbers]
+    return keep.commit(keep.table(Entry).append(made), op_id=op_id)
+
+
+def numbers(keep: quantkeep.Keep) -> list[int]:
+    return [entry.number for entry in keep.table(Entry).list()]
+
+
+# -- the server that the rest is proved against ----------------------------------------------------
+
+
+def test_the_servers_conditional_put_is_itself_atomic(url: str) -> None:
+    """Threads and two processes race: were the test's server at fault, nothing here would count."""
+    files = files_at(url)
+    endpoint = Url.parse(url).options["endpoint_url"]
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, endpoint, files.prefix, me],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for me in "ab"
+    ]  # fmt: skip
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("\n")
+        racer.stdin.flush()
+    wins = [int(racer.communicate()[0]) for racer in racers]
+    assert sum(wins) == 60
+    content = [files.read(f"race/{n}") for n in range(60)]
+    assert [sum(c == (me * 20_000).encode() for c in content) for me in "ab"] == wins
+
+
+def test_threads_that_create_the_same_object_have_one_winner(url: str) -> None:
+    barrier, won = Barrier(4), list[bool]()
+
+    def race(me: int) -> None:
+        files = files_at(url)
+        for n in range(25):
+            barrier.wait()
+            won.append(files.create(f"race/{n}", f"{me}".encode()))
+
+    threads = [Thread(target=race, args=(me,)) for me in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(won) == 25
+
+
+# -- keeps -----------------------------------------------------------------------------------------
+
+
+def test_handles_share_a_keep_and_compact_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bulk, "LARGE", 50)
+    with opened(url) as one, opened(url) as other:
+        assert Capability.MULTI_HOST in one.backend.capabilities
+        append(one, 0, op_id="first")
+        append(other, *range(1, 100))
+        one.backend.compact()
+        append(other, 100)
+        assert numbers(one) == numbers(other) == [*range(101)]
+        assert append(other, 0, op_id="first").replayed
+        assert [*one.backend.scrub()] == []
+    with opened(url, durability="replicated") as keep:
+        assert numbers(keep) == [*range(101)]
+
+
+def test_a_listing_of_long_ago_hides_no_commit(url: str) -> None:
+    """GUARANTEES case 23: nobody asks a listing what is there."""
+    with opened(url) as reader, opened(url) as writer:
+        system = reader.backend.usable()._files._system  # type: ignore[attr-defined]
+        prefix = Url.parse(url).parts.path.strip("/")
+        before = system.ls(f"quantkeep/{prefix}/_log")
+        append(writer, 1)
+        assert numbers(reader) == [1]
+        assert len(system.ls(f"quantkeep/{prefix}/_log", refresh=True)) == len(before) + 1
+
+
+def test_an_answer_that_was_lost_is_looked_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GUARANTEES case 22: our own commit is no conflict, another's is, and neither is unknown."""
+    put = S3Files._put
+
+    def lossy(self: S3Files, name: str, data: bytes, **how: str) -> None:
+        put(self, name, data, **how)
+        if how:
+            raise TimeoutError("the answer was lost")
+
+    with opened(url) as keep:
+        monkeypatch.setattr(S3Files, "_put", lossy)
+        assert append(keep, 1).added == 1
+        monkeypatch.setattr(S3Files, "_put", put)
+        assert numbers(keep) == [1]
+
+        def unseen(self: S3Files, name: str, data: bytes, **how: str) -> None:
+            raise TimeoutError("it is still on its way")
+
+        monkeypatch.setattr(S3Files, "_put", unseen)
+        with pytest.raises(OutcomeUnknown) as caught:
+            append(keep, 2, op_id="op")
+        assert caught.value.op_id == "op"
+        monkeypatch.setattr(S3Files, "_put", put)
+        assert keep.resolve("op") is None
+        assert append(keep, 2, op_id="op").added == 1
+
+
+def test_an_upload_cut_off_half_way_is_nowhere(url: str) -> None:
+    with opened(url) as keep:
+        append(keep, 1)
+        keep.backend.compact()
+        files = keep.backend.usable()._files  # type: ignore[attr-defined]
+        where = files._at("segments/kit_entries/half.parquet")
+        begun = files._system.call_s3("create_multipart_upload", **where)
+        files._system.call_s3(
+            "upload_part", **where, UploadId=begun["UploadId"], PartNumber=1, Body=b"x" * 1_000
+        )
+        assert files.look("segments/kit_entries/half.parquet") is None
+        assert numbers(keep) == [1]
+        assert not [g for g in keep.backend.garbage(keep.backend.now() + 1) if "half" in g.name]
+
+
+@pytest.mark.requirement("Z-6")
+def test_a_damaged_object_is_corrupt_and_named(url: str) -> None:
+    with opened(url) as keep:
+        append(keep, 1)
+        keep.backend.compact()
+    files = files_at(url)
+    (segment,) = [e.name for e in files.entries("segments/kit_entries")]
+    data = files.read(segment)
+    assert data is not None
+    files.write(segment, data[:100] + bytes([data[100] ^ 4]) + data[101:])
+    with opened(url) as keep, pytest.raises(Corrupt, match=segment):
+        keep.table(Entry).list()
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+class _Careless(BaseHTTPRequestHandler):
+    """An S3 of sorts, that takes no notice of conditions."""
+
+    protocol_version = "HTTP/1.1"
+    objects: dict[str, bytes]
+
+    def do_PUT(self) -> None:
+        self.objects[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200)
+
+    def do_GET(self) -> None:
+        self._answer(200 if self.path in self.objects else 404)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.send_header("ETag", '"x"')
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Be silent."""
+
+
+def test_a_store_without_conditional_put_is_refused_with_the_reason() -> None:
+    handler = type("Handler", (_Careless,), {"objects": {}})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as careless:
+        Thread(target=careless.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{careless.server_port}"
+        with pytest.raises(Unsupported, match=r"If-None-Match.*single_writer=yes"):
+            opened(f"parquet+s3://bucket/keep?endpoint_url={endpoint}&key=k&secret=s")
+        careless.shutdown()
+
+
+def test_a_server_that_is_not_there_is_unavailable_and_says_no_secret() -> None:
+    port = servers.free_port()
+    url = f"parquet+s3://b/k?endpoint_url=http://127.0.0.1:{port}&key=k&secret=c4n4ry&timeout=1"
+    with pytest.raises(Unavailable) as caught:
+        opened(url)
+    assert "c4n4ry" not in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "why"),
+    [
+        (("//quantkeep/", "//no-such-bucket/"), NotFound, "no bucket"),
+        (("secret=", "sceret="), InvalidUrl, "sceret"),
+        (("//quantkeep/", "//user:pw@quantkeep/"), InvalidUrl, "key"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said(
+    url: str, change: tuple[str, str], error: type[Exception], why: str
+) -> None:
+    with pytest.raises(error, match=why):
+        opened(url.replace(*change, 1))
+
+
+def test_other_file_systems_are_for_a_single_writer_alone() -> None:
+    place = f"parquet+memory://{uuid.uuid4().hex}/k"
+    with pytest.raises(Unsupported, match="single_writer=yes"):
+        opened(place)
+    with pytest.raises(DurabilityNotMet):
+        opened(f"{place}?single_writer=yes", durability="process")
+    with opened(f"{place}?single_writer=yes") as first:
+        append(first, 1)
+        first.backend.compact()
+        append(first, 2)
+        with opened(f"{place}?single_writer=yes") as second:
+            assert numbers(second) == [1, 2]
+            append(second, 3)
+            with pytest.raises(ReadOnly, match="single writer"):
+                append(first, 4)
+            assert numbers(second) == [1, 2, 3]
+
+
+def test_an_s3_of_a_single_writer_needs_no_conditions(url: str) -> None:
+    with opened(f"{url}&single_writer=yes") as keep:
+        append(keep, 1)
+        assert Capability.MULTI_PROCESS not in keep.backend.capabilities
+    with opened(f"{url}&single_writer=yes") as keep:
+        assert numbers(keep) == [1]

@@ -14,9 +14,9 @@ from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.contract import flipped, require_level
 from quantkeep.errors import NotFound
 from quantkeep.hookspecs import BackendInfo, Opening, hookimpl
+from quantkeep.model import Model
 from quantkeep.query import Query, Tally
 from quantkeep.url import Url
-from quantkeep_backends._model import Model
 
 CAPABILITIES = Capability.SNAPSHOT_READS
 

@@ -45,7 +45,11 @@ def fill(keep: quantkeep.Keep, acknowledged: list[int]) -> None:
 
 
 @pytest.mark.requirement("Z-18", api="quantkeep.StoreFull")
-@pytest.mark.parametrize("url", ["sqlite:///{}/bot.db", "json:///{}/bot"], ids=["sqlite", "json"])
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:///{}/bot.db", "json:///{}/bot", "parquet:///{}/bot"],
+    ids=["sqlite", "json", "parquet"],
+)
 def test_a_full_disk_is_an_error_and_then_it_goes_on(small_disk: Path, url: str) -> None:
     """GUARANTEES case 3: ENOSPC, then space returns, under the same handle and a new one."""
     with quantkeep.open(url.format(small_disk)) as keep:

@@ -12,7 +12,7 @@ import pytest
 
 import quantkeep
 from quantkeep import Durability, Keep, Record
-from quantkeep.errors import DurabilityNotMet, PermissionDenied, ReadOnly, Unsupported
+from quantkeep.errors import DurabilityNotMet, NotFound, PermissionDenied, ReadOnly, Unsupported
 from quantkeep_backends.sqlite import files
 from quantkeep_backends.sqlite.connections import Settings, make_durable, pragma, reached
 
@@ -56,6 +56,19 @@ def test_a_file_of_another_user_is_opened_only_if_that_is_meant(path, monkeypatc
 
 
 # -- where ----------------------------------------------------------------------------------------
+
+
+def test_a_path_may_lead_up_even_beyond_the_root(path, tmp_path):
+    beyond = Path("/", *[".."] * (len(tmp_path.parts) + 3), *path.parts[1:])
+    for name in (beyond, tmp_path / ".." / tmp_path.name / path.name):
+        with opened(name) as keep:
+            keep.commit(keep.table(Note).put(Note(name=str(name))))
+    with opened(path) as keep:
+        assert keep.table(Note).count() == 2
+    with pytest.raises(NotFound, match="make it first"):
+        opened(tmp_path / "nowhere" / ".." / "bot.db")
+    assert sorted(tmp_path.iterdir()) == [path, path.with_name("bot.db-lock")]
+
 
 MOUNTS = """\
 21 1 254:0 / / rw,relatime - {root} /dev/vda rw

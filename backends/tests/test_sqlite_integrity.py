@@ -18,7 +18,7 @@ import pytest
 import quantkeep
 from quantkeep import Corrupt, Keep, Measure, Query, Record, Tally
 from quantkeep.columns import Kind
-from quantkeep.errors import Closed
+from quantkeep.errors import Closed, Regression
 
 
 @quantkeep.record("notes", key=("name",), indexes=[("integer",)])
@@ -138,13 +138,41 @@ def test_an_entry_moved_to_another_stream_is_noticed(keep, path):
 
 
 @pytest.mark.requirement("Z-6")
-@pytest.mark.parametrize("revision", [1, 2])
+@pytest.mark.parametrize("revision", [1, 2, 3])
 def test_missing_entries_are_counted(keep, revision):
     assert keep.backend.check() == []
     keep.backend.backdoor().remove(Event.collection, ("x", revision))
     (said,) = keep.backend.check()
     assert said.startswith("events ('x',): 1 entries are missing (2 stored and 0 deleted")
     assert len(events(keep)) == 5
+
+
+@pytest.mark.requirement("Z-6")
+@pytest.mark.parametrize("how", ["one by one", "in bulk", "with others", "under an operation id"])
+def test_the_newest_entries_are_missed_however_they_were_appended(keep, path, how):
+    table = keep.table(Event)
+    added = [Event(mode="x", number=n) for n in range(3)]
+    match how:
+        case "one by one":
+            for event in added:
+                keep.commit(table.append([event]))
+        case "in bulk":
+            keep.commit(table.append(added))
+        case "with others":
+            keep.commit(*(table.append([event]) for event in added))
+        case "under an operation id":
+            for event in added:
+                keep.commit(table.append([event]), op_id=f"append {event.number}")
+    assert keep.backend.check() == []
+    change(path, "DELETE FROM events WHERE mode = 'x' AND revision > 4")
+    (said,) = keep.backend.check()
+    assert said.startswith("events ('x',): 2 entries are missing (4 stored and 0 deleted")
+    with pytest.raises(Regression, match="revision 4, but this handle has already seen 6"):
+        keep.commit(table.append(added[:1]))
+    with opened(path) as other:
+        assert other.table(Event).head("x") == 6
+        assert other.commit(other.table(Event).append(added[:1])).revision == 7
+        assert len(other.backend.check()) == 1
 
 
 def test_entries_that_were_deleted_are_not_missing(keep):

@@ -5,27 +5,29 @@ Several processes may write at once: they take turns under a lock, and each read
 added before it goes on.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from quantkeep import schema
-from quantkeep.backend import Backdoor, Backend, Capability, Durability, Head, Health
+from quantkeep.backend import Backdoor, Backend, Capability, Durability, Garbage, Head, Health
 from quantkeep.batch import Batch, Receipt
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Column, Kind, Scalar
 from quantkeep.contract import flipped, require_level
-from quantkeep.errors import Corrupt, NotFound, WriterPoisoned
+from quantkeep.errors import Corrupt, NotFound, QuantkeepError, WriterPoisoned
 from quantkeep.failpoints import passing
 from quantkeep.hookspecs import BackendInfo, Opening, hookimpl
+from quantkeep.model import Model
 from quantkeep.query import Query, Tally
 from quantkeep.url import Url
 from quantkeep_backends._files import durable
 from quantkeep_backends._files.lock import FolderLock
-from quantkeep_backends._model import Model
+from quantkeep_backends.json import _maintenance
 from quantkeep_backends.json._folder import Folder, check
 from quantkeep_backends.json._lines import Operation, dumps
 from quantkeep_backends.json._replica import Replica
@@ -42,6 +44,7 @@ FAILPOINTS = (
     "json.commit.written",
     "files.sync",
     "json.commit.synced",
+    "files.create.write",
     "files.replace.write",
     "files.replace.rename",
     "files.replace.renamed",
@@ -50,7 +53,12 @@ FAILPOINTS = (
     "json.compact.heading",
     "json.compact.done",
 )
-OPTIONS = {"patience": "seconds to wait for other writers (default 30)"}
+OPTIONS = {
+    "patience": "seconds to wait for other writers (default 30)",
+    "compact_above": "bytes of a journal that is folded into records (default 16 MiB; 0: never)",
+}
+
+log = logging.getLogger("quantkeep.json")
 
 
 class JsonBackend(Backend):
@@ -60,7 +68,9 @@ class JsonBackend(Backend):
     capabilities = CAPABILITIES
     durability = Durability.DISK
 
-    def __init__(self, path: Path, opening: Opening, patience: float) -> None:
+    def __init__(
+        self, path: Path, opening: Opening, patience: float, compact_above: int = 16 * 2**20
+    ) -> None:
         self._folder = Folder(path)
         self._thread = threading.RLock()
         self._guard: FolderLock | None = None
@@ -70,7 +80,7 @@ class JsonBackend(Backend):
             if writable:
                 self._guard = FolderLock(path / "lock", patience)
                 self._begin()
-            self._replica = Replica(self._folder, writable=writable)
+            self._replica = Replica(self._folder, writable=writable, limit=compact_above)
         except BaseException:
             self._let_go()
             raise
@@ -115,7 +125,17 @@ class JsonBackend(Backend):
             receipt, effects = model.apply(batch, self.now())
             if effects or (batch.op_id is not None and not receipt.replayed):
                 self._replica.add(effects, _operation(model, batch.op_id))
+                self._tidy_up()
             return receipt
+
+    def _tidy_up(self) -> None:
+        """Fold a journal that has grown long; a commit that was applied does not fail for it."""
+        if self._replica.has_outgrown:
+            try:
+                self._replica.turn_over(self._replica.heading.description)
+            except QuantkeepError as error:
+                log.warning("%s: the journal is not compacted: %s", self._folder.path, error)
+                self._replica.leave_it()
 
     def outcome(self, op_id: str) -> Receipt | None:
         with self._thread:
@@ -219,6 +239,22 @@ class JsonBackend(Backend):
                 return [str(error)]
             return []
 
+    def scrub(self) -> Iterable[str]:
+        yield from self.check()
+        yield from _maintenance.scrub(self._folder)
+
+    def garbage(self, before: int) -> Sequence[Garbage]:
+        """The generation before the last compaction, and what crashes have left."""
+        with self._thread:
+            self._replica.level()
+            generation = self._replica.heading.generation
+            return [found for _, found in _maintenance.garbage(self._folder, generation, before)]
+
+    def remove_garbage(self, before: int) -> Sequence[Garbage]:
+        with self._writing():
+            self._replica.level()
+            return _maintenance.remove(self._folder, self._replica.heading.generation, before)
+
     def backdoor(self) -> Backdoor:
         return _JsonBackdoor(self)
 
@@ -268,7 +304,15 @@ def quantkeep_open(url: Url, opening: Opening) -> Backend | None:
     url.allow(*OPTIONS)
     require_level(JsonBackend.durability, opening.durability, url)
     patience = url.option("patience", _seconds, 30.0)
-    return JsonBackend(url.path.absolute(), opening, patience)
+    compact_above = url.option("compact_above", _bytes, 16 * 2**20)
+    return JsonBackend(url.path.absolute(), opening, patience, compact_above)
+
+
+def _bytes(text: str) -> int:
+    size = int(text)
+    if size < 0:
+        raise ValueError("expected bytes, or 0 for never")
+    return size
 
 
 def _seconds(text: str) -> float:

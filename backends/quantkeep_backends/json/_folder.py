@@ -114,6 +114,13 @@ class Folder:
                     total += path.lstat().st_size if path.is_file() else 0
         return total
 
+    def records_size(self, generation: int) -> int:
+        """Bytes of the records of *generation*."""
+        records = self.records(generation)
+        with durable.told(str(records)), suppress(FileNotFoundError):
+            return sum(entry.stat().st_size for entry in os.scandir(records))
+        return 0
+
     def create(self) -> None:
         """Make the first generation; the caller holds the lock, and has seen that there is none."""
         durable.replace(self.journal(1), b"")

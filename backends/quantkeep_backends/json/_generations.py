@@ -14,8 +14,9 @@ from typing import Any
 from quantkeep.collection import Key
 from quantkeep.errors import Corrupt, Regression
 from quantkeep.failpoints import passing
+from quantkeep.model import HeldShelf, Model
+from quantkeep.progress import counted
 from quantkeep_backends._files import durable
-from quantkeep_backends._model import Model, Shelf
 from quantkeep_backends.json._folder import Folder, is_unfinished
 from quantkeep_backends.json._lines import (
     Damaged,
@@ -36,12 +37,14 @@ def write(folder: Folder, generation: int, model: Model) -> None:
     if records.exists():
         shutil.rmtree(records)  # what a crashed compaction left
     durable.make_folder(records)
-    for name, shelf in model.shelves.items():
+    shelves = counted(model.shelves.items(), "writing collections", len(model.shelves))
+    for name, shelf in shelves:
         passing("json.compact.collection")
-        durable.replace(records / f"{name}.jsonl", _file(_shelf_lines(shelf)))
+        durable.create(records / f"{name}.jsonl", _file(_shelf_lines(shelf)))
     operations = [Operation(i, d, r.to_json()) for i, (d, r) in model.operations.items()]
     lines = (dumps([o.op_id, o.digest.hex(), o.receipt]) for o in operations)
-    durable.replace(records / "operations.jsonl", _file(lines))
+    durable.create(records / "operations.jsonl", _file(lines))
+    durable.sync_folder(records)
     passing("json.compact.journal")
     durable.replace(folder.journal(generation), b"")
 
@@ -55,13 +58,17 @@ def read(folder: Folder, generation: int, model: Model, language: Language) -> N
     if not model.shelves:
         return  # a keep that was just made: its first collections begin another generation
     records = folder.records(generation)
-    for name, shelf in model.shelves.items():
+    for name, shelf in counted(model.shelves.items(), "reading collections", len(model.shelves)):
         path, shape = records / f"{name}.jsonl", language.shapes[name]
-        for number, line in _lines_of(path, shape):
+        for number, line in lines_of(path, shape):
             _take(shelf, shape, line, path, number)
-    for _, line in _lines_of(records / "operations.jsonl", None):
-        op_id, digest, receipt = json.loads(line)
-        model.operations[op_id] = remembered(Operation(op_id, bytes.fromhex(digest), receipt))
+    path = records / "operations.jsonl"
+    for number, line in lines_of(path, None):
+        try:
+            op_id, digest, receipt = json.loads(line)
+            model.operations[op_id] = remembered(Operation(op_id, bytes.fromhex(digest), receipt))
+        except (ValueError, TypeError, KeyError) as error:
+            raise corrupt(path, number, error) from None
 
 
 def sweep(folder: Folder, generation: int) -> None:
@@ -75,7 +82,7 @@ def sweep(folder: Folder, generation: int) -> None:
         path.unlink()  # whoever stages holds the lock too: nobody is at it
 
 
-def _shelf_lines(shelf: Shelf) -> Iterator[str]:
+def _shelf_lines(shelf: HeldShelf) -> Iterator[str]:
     """First the heads of the streams, then each record in order of its key."""
     shape = Shape(shelf.collection)
     yield dumps({"heads": [[write_key(stream), head] for stream, head in sorted(
@@ -92,23 +99,27 @@ def _order(key: Key) -> tuple[tuple[str, Any], ...]:
 def _file(lines: Iterator[str]) -> bytes:
     """The lines, and a last one that proves them."""
     body = "".join(line + "\n" for line in lines).encode()
-    return body + _proof(body)
+    return body + _proof(body.count(b"\n"), sha256(body).hexdigest())
 
 
-def _proof(body: bytes) -> bytes:
-    said = {"lines": body.count(b"\n"), "sha256": sha256(body).hexdigest()}
-    return dumps(said).encode() + b"\n"
+def _proof(lines: int, digest: str) -> bytes:
+    return dumps({"lines": lines, "sha256": digest}).encode() + b"\n"
 
 
-def _lines_of(path: Path, shape: Shape | None) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, proved."""
-    data = durable.read(path)
-    if data is None:
-        raise Regression(f"{path} is gone: restore the folder from a backup", locator=str(path))
-    body = data[: data.rfind(b"\n", 0, -1) + 1]
-    if data != body + _proof(body):
-        raise _hand_edited(path, data, shape)
-    yield from enumerate(body.split(b"\n")[:-1], start=1)
+def lines_of(path: Path, shape: Shape | None) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, which are proved only once the last one was read."""
+    with durable.reading(path) as file:
+        if file is None:
+            raise Regression(f"{path} is gone: restore the folder from a backup", locator=str(path))
+        seen, number, last = sha256(), 0, b""
+        for line in file:
+            if last:
+                seen.update(last)
+                number += 1
+                yield number, last.removesuffix(b"\n")
+            last = line
+    if last != _proof(number, seen.hexdigest()):
+        raise _hand_edited(path, durable.read(path) or b"", shape)
 
 
 def _hand_edited(path: Path, data: bytes, shape: Shape | None) -> Corrupt:
@@ -124,7 +135,7 @@ def _hand_edited(path: Path, data: bytes, shape: Shape | None) -> Corrupt:
     return corrupt(path, len(lines), "the lines above do not match this proof of them")
 
 
-def _take(shelf: Shelf, shape: Shape, line: bytes, path: Path, number: int) -> None:
+def _take(shelf: HeldShelf, shape: Shape, line: bytes, path: Path, number: int) -> None:
     try:
         said = json.loads(line)
         if "heads" in said:

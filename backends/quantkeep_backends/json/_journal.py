@@ -15,6 +15,7 @@ from quantkeep_backends.json._lines import Damaged, Entry, Language, corrupt, un
 
 log = logging.getLogger("quantkeep.json")
 
+_BLOCK: Final = 2**23  # bytes that are read at once
 _SECTOR: Final = 512  # bytes: the least a disk writes; of a torn write, some never reach it
 _ZEROS: Final = re.compile(rb"\0+")
 
@@ -41,36 +42,67 @@ class Journal:
             Corrupt: a line is not what was written, and others follow it.
             Regression: the file is shorter than what was read of it.
         """
-        data = self._added()
-        *lines, rest = data.split(b"\n")
-        for place, line in enumerate(lines):
-            try:
-                entry = language.entry(line)
-            except Damaged as error:
-                if place == len(lines) - 1 and not rest and _lacks_sectors(line, self._read):
-                    return  # torn: the next writer cuts it off
-                raise corrupt(self.path, self.lines + 1, error) from None
-            if entry.number != self.number + 1:
-                raise corrupt(self.path, self.lines + 1, f"commit {entry.number} is out of turn")
-            yield entry
-            self.number = entry.number
-            self.lines += 1
-            self._read += len(line) + 1
-        if _is_line(rest[:-1]):
-            raise corrupt(self.path, self.lines + 1, "its line feed is damaged")
+        for lines, rest, at_end in self._blocks():
+            for place, line in enumerate(lines):
+                try:
+                    entry = language.entry(line)
+                except Damaged as error:
+                    is_last = at_end and place == len(lines) - 1 and not rest
+                    if is_last and _lacks_sectors(line, self._read):
+                        return  # torn: the next writer cuts it off
+                    raise corrupt(self.path, self.lines + 1, error) from None
+                if entry.number != self.number + 1:
+                    why = f"commit {entry.number} is out of turn"
+                    raise corrupt(self.path, self.lines + 1, why)
+                yield entry
+                self.number = entry.number
+                self.lines += 1
+                self._read += len(line) + 1
+            if _is_line(rest[:-1]):
+                raise corrupt(self.path, self.lines + 1, "its line feed is damaged")
 
-    def _added(self) -> bytes:
+    def _blocks(self) -> Iterator[tuple[list[bytes], bytes, bool]]:
+        """Whole lines, what stands behind the last one, and whether that is the end.
+
+        The last line of all comes with the end: only there can it be told whether it is torn.
+        """
+        data = self._added()
+        while data:
+            more = self._added(len(data))
+            *lines, rest = data.split(b"\n")
+            if not more:
+                yield lines, rest, True
+                return
+            if len(lines) > 1:
+                data = lines.pop() + b"\n" + rest
+                yield lines, b"", False
+            data += more
+
+    def _added(self, behind: int = 0) -> bytes:
+        """The next block of what was written, *behind* so many bytes that are held already."""
+        start = self._read + behind
         with durable.told(str(self.path)):
             size = os.fstat(self._descriptor).st_size
-            if size > self._read:
-                return os.pread(self._descriptor, size - self._read, self._read)
-        if size < self._read:
+            if size > start:
+                return os.pread(self._descriptor, min(size - start, _BLOCK), start)
+        if size < start:
             raise Regression(
-                f"{self.path} has {size} bytes, and this handle has read {self._read}: an older "
+                f"{self.path} has {size} bytes, and this handle has read {start}: an older "
                 "backup was put back under it",
                 locator=str(self.path),
             )
         return b""
+
+    @property
+    def has_much_to_read(self) -> bool:
+        """Whether more than a block was added."""
+        with durable.told(str(self.path)):
+            return os.fstat(self._descriptor).st_size - self._read > _BLOCK
+
+    @property
+    def size(self) -> int:
+        """Bytes that were read of it."""
+        return self._read
 
     def replaced(self) -> bool:
         """Whether another file has been put in this one's place."""

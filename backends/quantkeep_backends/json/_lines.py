@@ -6,13 +6,15 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from quantkeep.batch import Receipt
 from quantkeep.collection import Collection, Key, StoredRow
-from quantkeep.columns import Kind, Scalar, instant, microseconds
+from quantkeep.columns import Kind, Row, Scalar, instant, microseconds
 from quantkeep.errors import Corrupt
-from quantkeep_backends._model import Effect, Removed, Stored
+from quantkeep.model import Effect, Removed, Stored
 
 _dumps: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
@@ -47,45 +49,47 @@ class Shape:
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
-        self._write = [_writer(column.kind) for column in collection.columns]
-        self._read = [_reader(column.kind) for column in collection.columns]
+        self._write = [(column.name, _WRITERS.get(column.kind)) for column in collection.columns]
+        self._read = {
+            column.name: (place, _READERS.get(column.kind))
+            for place, column in enumerate(collection.columns)
+        }
 
     def record(self, row: StoredRow) -> dict[str, Any]:
         """The JSON object of *row*; null fields are left out."""
-        fields = {
-            name: write(scalar)
-            for name, write, scalar in zip(
-                self.collection.names, self._write, row.values, strict=True
-            )
-            if scalar is not None
-        }
         return {
             "revision": row.revision,
-            "created_at": _iso(row.created_at),
-            "updated_at": _iso(row.updated_at),
+            "created_at": _stamp(row.created_at),
+            "updated_at": _stamp(row.updated_at),
             "schema_version": row.schema_version,
             "digest": row.digest.hex(),
-            "record": fields,
+            "record": {
+                name: scalar if write is None else write(scalar)
+                for (name, write), scalar in zip(self._write, row.values, strict=True)
+                if scalar is not None
+            },
         }
 
     def row(self, said: Mapping[str, Any]) -> StoredRow:
         """The row of a JSON object; raises :class:`Damaged`."""
         try:
-            fields = said["record"]
-            values = tuple(
-                None if (value := fields.get(name)) is None else read(value)
-                for name, read in zip(self.collection.names, self._read, strict=True)
-            )
             return StoredRow(
-                values,
+                self._values(said["record"]),
                 said["revision"],
-                _from_iso(said["created_at"]),
-                _from_iso(said["updated_at"]),
+                _from_stamp(said["created_at"]),
+                _from_stamp(said["updated_at"]),
                 said["schema_version"],
                 bytes.fromhex(said["digest"]),
             )
-        except (KeyError, TypeError, ValueError, struct.error) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
             raise Damaged(f"it is no record of {self.collection.name}: {error!r}") from None
+
+    def _values(self, fields: Mapping[str, Any]) -> Row:
+        values: list[Scalar] = [None] * len(self._write)
+        for name, value in fields.items():
+            place, read = self._read[name]
+            values[place] = value if read is None or value is None else read(value)
+        return tuple(values)
 
 
 def _iso(scalar: int) -> str:
@@ -93,13 +97,12 @@ def _iso(scalar: int) -> str:
 
 
 def _from_iso(text: str) -> int:
-    from datetime import datetime
-
     return microseconds(datetime.fromisoformat(text))
 
 
-def _same(value: Any) -> Any:
-    return value
+# Of one commit, all rows have the same stamps.
+_stamp = lru_cache(maxsize=16)(_iso)
+_from_stamp = lru_cache(maxsize=16)(_from_iso)
 
 
 def _write_real(value: float) -> Any:
@@ -113,24 +116,19 @@ def _read_real(value: Any) -> float:
     return float(value)
 
 
-def _writer(kind: Kind) -> Callable[[Any], Any]:
-    writers: dict[Kind, Callable[[Any], Any]] = {
-        Kind.REAL: _write_real,
-        Kind.TIMESTAMP: _iso,
-        Kind.BINARY: bytes.hex,
-        Kind.DOCUMENT: json.loads,
-    }
-    return writers.get(kind, _same)
-
-
-def _reader(kind: Kind) -> Callable[[Any], Scalar]:
-    readers: dict[Kind, Callable[[Any], Scalar]] = {
-        Kind.REAL: _read_real,
-        Kind.TIMESTAMP: _from_iso,
-        Kind.BINARY: bytes.fromhex,
-        Kind.DOCUMENT: _dumps,
-    }
-    return readers.get(kind, _same)
+# How a scalar is written and read where JSON has no such scalar.
+_WRITERS: Final[Mapping[Kind, Callable[[Any], Any]]] = {
+    Kind.REAL: _write_real,
+    Kind.TIMESTAMP: _iso,
+    Kind.BINARY: bytes.hex,
+    Kind.DOCUMENT: json.loads,
+}
+_READERS: Final[Mapping[Kind, Callable[[Any], Scalar]]] = {
+    Kind.REAL: _read_real,
+    Kind.TIMESTAMP: _from_iso,
+    Kind.BINARY: bytes.fromhex,
+    Kind.DOCUMENT: _dumps,
+}
 
 
 def write_key(key: Key) -> list[Any]:

@@ -1,14 +1,17 @@
 """The keep in memory, kept level with the folder: what is in it is what is on disk, or an error."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
 
 import attrs
 
 from quantkeep import schema
 from quantkeep.errors import QuantkeepError, Regression, WriterPoisoned
 from quantkeep.failpoints import passing
+from quantkeep.model import Effect, Model
 from quantkeep_backends._files import durable
-from quantkeep_backends._model import Effect, Model
 from quantkeep_backends.json import _generations
 from quantkeep_backends.json._folder import Folder, Heading
 from quantkeep_backends.json._journal import Journal
@@ -28,8 +31,10 @@ class Replica:
     model: Model
     journal: Journal
 
-    def __init__(self, folder: Folder, *, writable: bool) -> None:
+    def __init__(self, folder: Folder, *, writable: bool, limit: int = 0) -> None:
         self._folder = folder
+        self._limit = limit  # bytes of a journal; 0: none
+        self._records_size = 0
         self._writable = writable
         self._poisoned: QuantkeepError | None = None
         self._doubted = False  # an interruption may have left the model half way
@@ -52,7 +57,7 @@ class Replica:
             Regression: the keep went back; this handle stays unusable. Corrupt: a file is damaged.
         """
         if self._poisoned is not None:
-            raise self._poisoned.with_traceback(None)
+            raise copy(self._poisoned)  # each caller has its own traceback, cause and notes
         try:
             if self._is_stale():
                 self._reload()
@@ -95,6 +100,10 @@ class Replica:
             return
 
     def _adopt(self, heading: Heading) -> None:
+        with _no_collections_of_garbage():
+            self._read(heading)
+
+    def _read(self, heading: Heading) -> None:
         collections = schema.understand(heading.description) if heading.description else []
         model, language = Model(), Language({c.name: c for c in collections})
         model.ensure(collections)
@@ -104,8 +113,16 @@ class Replica:
         self.close()
         self.heading, self.model, self._language = heading, model, language
         self.journal, self._open = journal, True
+        self._records_size = self._folder.records_size(heading.generation)
 
     def _follow(self) -> None:
+        if self.journal.has_much_to_read:
+            with _no_collections_of_garbage():
+                self._replay()
+        else:
+            self._replay()
+
+    def _replay(self) -> None:
         for entry in self.journal.news(self._language):
             try:
                 for effect in entry.effects:
@@ -137,6 +154,18 @@ class Replica:
             self._doubted = True
             raise
         self._seen = self.journal.number
+
+    @property
+    def has_outgrown(self) -> bool:
+        """Whether the journal is so long that folding it into records pays.
+
+        It has to be as long as the records are: so each byte is rewritten a few times at most.
+        """
+        return self._limit > 0 and self.journal.size > max(self._limit, self._records_size)
+
+    def leave_it(self) -> None:
+        """A compaction failed; the next one is tried when the journal is twice as long."""
+        self._limit = max(self._limit, self.journal.size) * 2
 
     def mend(self) -> None:
         """Cut off a commit that was never finished; before the first new one."""
@@ -185,3 +214,15 @@ class Replica:
         if self._open:
             self.journal.close()
             self._open = False
+
+
+@contextmanager
+def _no_collections_of_garbage() -> Iterator[None]:
+    """While millions of objects are made that all stay, looking through them costs a third."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

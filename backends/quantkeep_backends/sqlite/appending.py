@@ -1,4 +1,4 @@
-"""One live entry, the hot path: validated by core, then one statement that commits itself."""
+"""One live entry, the hot path: validated by core, then two statements in a transaction."""
 
 import sqlite3
 from typing import Final
@@ -9,7 +9,7 @@ from quantkeep.errors import QuantkeepError, scrubbed
 from quantkeep.failpoints import passing
 from quantkeep_backends.sqlite.database import Database, undo
 from quantkeep_backends.sqlite.prepared import Prepared
-from quantkeep_backends.sqlite.streams import Seen, Stream
+from quantkeep_backends.sqlite.streams import Seen
 
 REMEMBER: Final = (
     "INSERT INTO quantkeep_operations (op_id, digest, receipt, created_at) VALUES (?, ?, ?, ?)"
@@ -42,13 +42,16 @@ def append_one(
         passing("sqlite.append.begin")
         revision = stream.head + 1
         receipt = _receipt(revision, now, operation)
+        writer.execute("BEGIN IMMEDIATE")
+        known = (stream.number, stream.head, stream.text)
+        if writer.execute(prepared.grow, known).rowcount != 1:
+            return None
         if operation is not None:
-            writer.execute("BEGIN IMMEDIATE")
             writer.execute(REMEMBER, (*operation, receipt.to_json(), now))
-        _insert(writer, prepared, stream, row, now)
-        if operation is not None:
-            passing("sqlite.append.before_commit")
-            writer.execute("COMMIT")
+        entry = prepared.codec.entry(row, stream.first + revision, now)
+        writer.execute(prepared.insert, entry)
+        passing("sqlite.append.before_commit")
+        writer.execute("COMMIT")
         stream.head = revision
         database.committed("append")
         database.checkpoint_sometimes(writer, 1)
@@ -68,12 +71,3 @@ def append_one(
 def _receipt(revision: int, now: int, operation: Operation | None) -> Receipt:
     outcome = Outcome(range(revision, revision + 1), 1)
     return Receipt((outcome,), now, None if operation is None else operation[0])
-
-
-def _insert(
-    writer: sqlite3.Connection, prepared: Prepared, stream: Stream, row: SealedRow, now: int
-) -> None:
-    entry = prepared.codec.entry(row, stream.first + stream.head + 1, now)
-    first, last = stream.first, stream.last
-    place = (stream.number, stream.text, first, last, first, first, stream.head)
-    writer.execute(prepared.insert_next, entry + place)

@@ -171,10 +171,10 @@ class SqliteBackend(Backend):
             reader.execute("BEGIN")
             last_place = prepared.last_place if collection.log else ""
             found = streams.heads(reader, collection, last_place)
-        for stream, head in found:
-            if head < seen.get(stream, 0):
-                raise regressed(collection, stream, seen[stream], head)
-        heads = [Head(stream, head) for stream, head in found if head]
+        for stream, _, there in found:
+            if there < seen.get(stream, 0):
+                raise regressed(collection, stream, seen[stream], there)
+        heads = [Head(stream, head) for stream, head, _ in found if head]
         return sorted(heads, key=lambda head: repr(head.stream))
 
     # -- blobs -----------------------------------------------------------------------------------

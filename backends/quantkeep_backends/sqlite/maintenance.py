@@ -15,16 +15,12 @@ from quantkeep_backends.sqlite.database import Database
 from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK
 from quantkeep_backends.sqlite.system import stream_of_text
 
-# What every commit of a batch passes ...
-COMMIT_FAILPOINTS: Final = (
+FAILPOINTS: Final = (
     "sqlite.commit.begin",
     "sqlite.commit.write",
     "sqlite.commit.written",
     "sqlite.commit.before_commit",
     "sqlite.commit.after_commit",
-)
-# ... and what other writes pass
-FAILPOINTS: Final = (
     "sqlite.create.file",
     "sqlite.create.begin",
     "sqlite.create.before_commit",
@@ -99,8 +95,7 @@ class Maintenance:
             "bytes": pages * size,
             "log_bytes": _size(f"{self._database.path}-wal"),
             "busy_timeout": self._database.settings.busy_timeout,
-            "failpoints": COMMIT_FAILPOINTS,
-            "other_failpoints": FAILPOINTS,
+            "failpoints": FAILPOINTS,
         }
         ok = ok and not self._database.poisoned
         return Health(ok, self.durability(), facts, tuple(self._warnings(journal, synchronous)))

@@ -76,7 +76,10 @@ def path_of(url: Url) -> Path:
     """The absolute path of the file; raises ``InvalidUrl``."""
     if url.path.name == ":memory:":
         raise InvalidUrl(f"{url}: use memory:// for a keep that is gone with the process")
-    return url.path.absolute()
+    path = url.path.absolute()
+    if ".." in path.parts and path.parent.is_dir():  # SQLite knows no way up from the root
+        return path.parent.resolve() / path.name
+    return path
 
 
 def _opened(path: Path, settings: Settings, url: Url, opening: Opening) -> SqliteBackend:

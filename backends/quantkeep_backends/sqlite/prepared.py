@@ -2,21 +2,22 @@
 
 import sqlite3
 from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from quantkeep.collection import Collection, Key, Reference, StoredRow
-from quantkeep.columns import Row
+from quantkeep.columns import Kind, Row
 from quantkeep_backends._sql.conditions import Scope
 from quantkeep_backends._sql.engine import Expression
 from quantkeep_backends._sql.names import column_name
 from quantkeep_backends._sql.statements import AS_THEY_ARE, Slots, Statement, compiled
 from quantkeep_backends._sql.tables import Layout
 from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK, SqliteEngine
-from quantkeep_backends.sqlite.rows import Codec
+from quantkeep_backends.sqlite.rows import Codec, Raw
 from quantkeep_backends.sqlite.system import STREAMS, stream_text
 
 T = TypeVar("T")
@@ -27,6 +28,13 @@ _KEYED_STAMPS = ("revision", "created_at", "updated_at", "schema_version", "dige
 
 # A column of a record cannot start with an underscore, so this is always SQLite's own
 _ROWID: Expression = sa.literal_column("_rowid_")
+
+
+class Update(NamedTuple):
+    """Changes the row with a rowid; takes what *pick* gives of a whole row, then the rowid."""
+
+    sql: str
+    pick: Callable[[Raw], Raw]
 
 
 class Prepared:
@@ -99,35 +107,77 @@ class Prepared:
         return self._plain(sa.insert(self.table).values(values))
 
     @cached_property
-    def insert_next(self) -> str:
-        """As :attr:`insert`, but only if the stream's head is still what it is said to be.
+    def grow(self) -> str:
+        """Makes the head of a log's stream one more; takes its number, its head, its text.
 
-        Further values: number and text of the stream, the id before its first, its last, the id
-        before its first again (twice), the head. If it is not, there is no seal, which the column
-        demands.
+        Changes nothing if the head is another one, or if its entry is gone that nobody deleted.
         """
-        slots, id_ = Slots(), self.table.c.id
-        values: dict[Any, Any] = {column: slots.next() for column in self.columns}
-        seal = values[self.table.c.seal]
-        known = (STREAMS.c.number == slots.next(), STREAMS.c.stream == slots.next())
-        place = sa.select(sa.func.max(id_)).where(id_ > slots.next(), id_ <= slots.next())
-        given = sa.func.coalesce(place.scalar_subquery(), slots.next()).op("-")(slots.next())
+        slots, known = Slots(), STREAMS.c
+        newest = known.number.op("<<")(sa.literal_column(str(REVISION_BITS))).op("|")(known.head)
+        is_there = sa.exists(sa.select(sa.literal_column("1")).where(self.table.c.id == newest))
         as_said = (
-            *known,
-            STREAMS.c.collection == sa.literal_column(_quoted(self.collection.name)),
-            sa.func.max(STREAMS.c.head, given) == slots.next(),
+            known.number == slots.next(),
+            known.head == slots.next(),
+            known.stream == slots.next(),
+            known.collection == sa.literal_column(_quoted(self.collection.name)),
+            sa.or_(known.deleted > sa.literal_column("0"), is_there),
         )
-        values[self.table.c.seal] = sa.select(seal).where(*as_said).scalar_subquery()
-        return self._plain(sa.insert(self.table).values(values))
+        grown = sa.update(STREAMS).values(head=known.head + sa.literal_column("1"))
+        return self._plain(grown.where(*as_said))
 
     @cached_property
-    def update(self) -> str:
-        """Takes a row as :attr:`columns` selects it, then the rowid."""
+    def steady(self) -> list[sa.Column[Any]]:
+        """Columns that are in indexes, and that a put seldom changes.
+
+        An update that leaves them alone leaves the pages of those indexes alone. Equal reals may
+        differ in their bits.
+        """
+        collection = self.collection
+        groups = (*collection.unique, *(index.columns for index in collection.indexes))
+        indexed = {n for group in groups for n in group if n in collection.places}
+        return self._of_known_bits(indexed - {*collection.key})
+
+    @cached_property
+    def fixed(self) -> list[sa.Column[Any]]:
+        """What no put changes of a record: its key, and when it was made."""
+        return [*self._of_known_bits({*self.collection.key}), self.table.c.created_at]
+
+    def _of_known_bits(self, names: AbstractSet[str]) -> list[sa.Column[Any]]:
+        """The columns called so that are no reals."""
+        column = self.collection.column
+        known = {column_name(name) for name in names if column(name).kind is not Kind.REAL}
+        return [each for each in self.columns if each.name in known]
+
+    def picked(self, columns: Sequence[sa.Column[Any]]) -> Callable[[Raw], Raw]:
+        """A function that takes *columns* out of a row."""
+        names = [column.name for column in self.columns]
+        places = [names.index(column.name) for column in columns]
+        if len(places) > 1:
+            return itemgetter(*places)
+        return lambda row: tuple([row[place] for place in places])
+
+    @cached_property
+    def steady_of(self) -> Callable[[Raw], Raw]:
+        """Takes the :attr:`steady` columns out of a row."""
+        return self.picked(self.steady)
+
+    @cached_property
+    def quiet(self) -> "Update":
+        """Writes all but the :attr:`steady` columns, where those are what they were."""
+        return self._updating(besides=(*self.fixed, *self.steady))
+
+    @cached_property
+    def update(self) -> "Update":
+        """Writes the :attr:`steady` columns too."""
+        return self._updating(besides=self.fixed)
+
+    def _updating(self, *, besides: Sequence[sa.Column[Any]]) -> "Update":
+        left_alone = {column.name for column in besides}
+        columns = [column for column in self.columns if column.name not in left_alone]
         slots = Slots()
-        values = {column: slots.next() for column in self.columns}
-        return self._compiled(
-            sa.update(self.table).where(slots.next() == _ROWID).values(values)
-        ).sql
+        values = {column: slots.next() for column in columns}
+        changed = sa.update(self.table).where(slots.next() == _ROWID).values(values)
+        return Update(self._compiled(changed).sql, self.picked(columns))
 
     @cached_property
     def delete(self) -> str:
@@ -136,10 +186,10 @@ class Prepared:
 
     @cached_property
     def known(self) -> Statement:
-        """rowid, revision, created_at and digest of the record with a key."""
+        """rowid, revision, created_at, digest and steady columns of the record with a key."""
         slots, columns = Slots(), self.table.c
         known = (_ROWID, columns.revision, columns.created_at, columns.digest)
-        wanted = sa.select(*known).select_from(self.table)
+        wanted = sa.select(*known, *self.steady).select_from(self.table)
         return self._compiled(wanted.where(*self._is(self.collection.key, slots)))
 
     @cached_property

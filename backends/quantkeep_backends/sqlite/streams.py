@@ -16,7 +16,9 @@ from quantkeep_backends.sqlite.system import (
 )
 
 _REMEMBERED: Final = 65_536
-_FIND: Final = "SELECT number, head FROM quantkeep_streams WHERE collection = ? AND stream = ?"
+_FIND: Final = (
+    "SELECT number, head, deleted FROM quantkeep_streams WHERE collection = ? AND stream = ?"
+)
 _ADD: Final = "INSERT INTO quantkeep_streams (collection, stream) VALUES (?, ?) RETURNING number"
 _ADVANCE: Final = (
     "INSERT INTO quantkeep_streams (collection, stream, head) VALUES (?, ?, ?) "
@@ -25,7 +27,9 @@ _ADVANCE: Final = (
 _DELETED: Final = (
     "UPDATE quantkeep_streams SET deleted = deleted + 1, head = max(head, ?) WHERE number = ?"
 )
-_ALL: Final = "SELECT number, stream, head FROM quantkeep_streams WHERE collection = ? LIMIT ?"
+_ALL: Final = (
+    "SELECT number, stream, head, deleted FROM quantkeep_streams WHERE collection = ? LIMIT ?"
+)
 
 
 class Stream:
@@ -35,18 +39,29 @@ class Stream:
         number: the upper part of its entries' ids.
         text: what it is stored under.
         head: the last revision given.
+        deleted: entries that were deleted, so that the newest may be among them.
         first: the id before that of its first entry.
         last: the greatest id an entry of it can have.
     """
 
-    __slots__ = ("first", "head", "last", "number", "text")
+    __slots__ = ("deleted", "first", "head", "last", "number", "text")
 
-    def __init__(self, number: int, text: str, head: int) -> None:
+    def __init__(self, number: int, text: str, head: int, deleted: int = 0) -> None:
         self.number = number
         self.text = text
         self.head = head
+        self.deleted = deleted
         self.first = first_place(number)
         self.last = last_place(number)
+
+    def reach(self, newest: int) -> int:
+        """How far a log's stream is there, whose *newest* entry is that revision.
+
+        The head, which goes on from here, is what was given: more, if the newest entries were
+        removed behind our back.
+        """
+        self.head = max(self.head, newest)
+        return self.head if self.deleted else newest
 
 
 class Seen:
@@ -81,10 +96,10 @@ class Seen:
 
 
 def find(connection: sqlite3.Connection, collection: Collection, stream: Key) -> Stream | None:
-    """*stream* as it is stored; of a log, with the greatest revision that was deleted."""
+    """*stream* as it is stored."""
     text = stream_text(stream)
     found = connection.execute(_FIND, (collection.name, text)).fetchone()
-    return None if found is None else Stream(found[0], text, found[1])
+    return None if found is None else Stream(found[0], text, *found[1:])
 
 
 def add(connection: sqlite3.Connection, collection: Collection, stream: Key) -> Stream:
@@ -97,7 +112,7 @@ def add(connection: sqlite3.Connection, collection: Collection, stream: Key) -> 
 
 
 def advance(connection: sqlite3.Connection, collection: Collection, now: Stream) -> None:
-    """Store how far a stream of keyed records has come."""
+    """Store how far a stream has come."""
     connection.execute(_ADVANCE, (collection.name, now.text, now.head))
 
 
@@ -111,17 +126,27 @@ def all_of(
 ) -> list[tuple[Key, Stream]]:
     """The streams of *collection*, or *most* of them."""
     rows = connection.execute(_ALL, (collection.name, most))
-    return [(stream_of_text(text), Stream(number, text, head)) for number, text, head in rows]
+    return [
+        (stream_of_text(text), Stream(number, text, head, deleted))
+        for number, text, head, deleted in rows
+    ]
 
 
 def heads(
     connection: sqlite3.Connection, collection: Collection, last_place_sql: str
-) -> list[tuple[Key, int]]:
-    """How far each stream of *collection* has come."""
+) -> list[tuple[Key, int, int]]:
+    """How far each stream of *collection* has come, and how far of that is there."""
     found = []
     for key, stream in all_of(connection, collection):
-        place = None
+        there = stream.head
         if collection.log:
-            place = connection.execute(last_place_sql, (stream.first, stream.last)).fetchone()[0]
-        found.append((key, max(stream.head, (place or 0) & REVISION_MASK)))
+            there = stream.reach(newest(connection, stream, last_place_sql))
+        found.append((key, stream.head, there))
     return found
+
+
+def newest(connection: sqlite3.Connection, stream: Stream, last_place_sql: str) -> int:
+    """The revision of the newest entry of a log's stream; 0 if there is none."""
+    bounds = (stream.first, stream.last)
+    place: int | None = connection.execute(last_place_sql, bounds).fetchone()[0]
+    return 0 if place is None else place & REVISION_MASK

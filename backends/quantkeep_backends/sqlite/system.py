@@ -36,8 +36,8 @@ META: Final = sa.Table(
     **_COMPACT,
 )
 
-# A stream's number is the upper part of its entries' ids. `head` of a log is the greatest revision
-# that was ever deleted, for the others say themselves; of keyed records it is the last one given.
+# A stream's number is the upper part of its entries' ids. `head` is the last revision given, kept
+# in the same commit: newest entries that were removed behind our back are missed.
 STREAMS: Final = sa.Table(
     "quantkeep_streams",
     _METADATA,

@@ -40,6 +40,7 @@ class Known(NamedTuple):
     revision: int
     created_at: int
     digest: bytes
+    steady: tuple[Any, ...] = ()
 
 
 class Duplicates(Exception):  # no error: the batch is applied again, with care
@@ -85,8 +86,7 @@ class Transaction:
         """Apply the writes of *batch*."""
         outcomes = tuple(self._passed(write) for write in batch.writes)
         for collection, _, stream in self._streams.values():
-            if not collection.log:
-                streams.advance(self.connection, collection, stream)
+            streams.advance(self.connection, collection, stream)
         passing("sqlite.commit.written")
         return Receipt(outcomes, self.now, batch.op_id)
 
@@ -120,19 +120,15 @@ class Transaction:
         if known is not None:
             return known[2]
         found = streams.find(self.connection, collection, key)
+        there = found.head if found else 0
         if found is not None and collection.log:
-            found.head = max(found.head, self._last(prepared, found))
-        self._seen.check(collection, key, found.head if found else 0)
+            there = found.reach(streams.newest(self.connection, found, prepared.last_place))
+        self._seen.check(collection, key, there)
         if found is None and collection.log:
             found = streams.add(self.connection, collection, key)
         found = found or Stream(0, stream_text(key), 0)
         self._streams[collection.name, key] = (collection, key, found)
         return found
-
-    def _last(self, prepared: Prepared, stream: Stream) -> int:
-        bounds = (stream.first, stream.last)
-        place: int | None = self.connection.execute(prepared.last_place, bounds).fetchone()[0]
-        return 0 if place is None else place & REVISION_MASK
 
     # -- appending -------------------------------------------------------------------------------
 
@@ -205,7 +201,9 @@ class Transaction:
             if known is None:
                 self.connection.execute(prepared.insert, raw)
             else:
-                self.connection.execute(prepared.update, (*raw, known.rowid))
+                same = prepared.steady_of(raw) == known.steady
+                sql, pick = prepared.quiet if same else prepared.update
+                self.connection.execute(sql, (*pick(raw), known.rowid))
         except sqlite3.IntegrityError as error:
             own = known and known.rowid
             raise explain_row(self.connection, prepared, row, own, error) from None
@@ -258,7 +256,8 @@ class Transaction:
         if not found:
             return None
         if not prepared.collection.log:
-            return Known(*found)
+            rowid, revision, created_at, digest, *steady = found
+            return Known(rowid, revision, created_at, digest, tuple(steady))
         stored = prepared.codec.peek(found)
         return Known(found[0], stored.revision, stored.created_at, stored.digest)
 

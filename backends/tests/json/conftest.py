@@ -10,7 +10,7 @@ from typing import Literal
 import attrs
 import pytest
 
-from quantkeep import Record, record, schema
+from quantkeep import Record, failpoints, record, schema
 from quantkeep.batch import Append, Batch, Put, Receipt
 from quantkeep.collection import Collection, StoredRow
 from quantkeep.hookspecs import Opening
@@ -149,3 +149,10 @@ def worker() -> Iterator[Worker]:
     worker = Worker()
     yield worker
     worker.close()
+
+
+@pytest.fixture
+def disarmed():
+    """Lets a test arm failpoints in its own process."""
+    yield failpoints.arm
+    failpoints.arm("")

@@ -1,22 +1,23 @@
 """A writer of a JSON keep that dies or fails at any step: all of a commit, or nothing of it."""
 
+import errno
+import os
+import random
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from quantkeep import Record, failpoints, record, schema
+import quantkeep
+from quantkeep import Record, record, schema
 from quantkeep.errors import StoreFull, Unavailable, WriterPoisoned
+from quantkeep.tape import EquityPoint
 from quantkeep_backends.json import _journal
-
-
-@pytest.fixture
-def disarmed():
-    """Lets a test arm failpoints in its own process."""
-    yield failpoints.arm
-    failpoints.arm("")
 
 
 @pytest.fixture
@@ -206,3 +207,70 @@ def test_an_interrupted_commit_is_whole_or_not_there(filled, does, monkeypatch):
         does.append(handle, 4)
     does.append(handle, 5)
     assert does.numbers(handle) == does.numbers(filled.open()) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.requirement("Z-18")
+def test_writes_that_are_cut_short_are_gone_on_with(filled, does, monkeypatch):
+    """A write may take less than it was given, on a full pipe or near a limit."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data[:7])))
+    handle = filled.open()
+    does.append(handle, 4, 5)
+    handle.put_blob("00" * 32, bytes(1_000))
+    handle.compact()
+    monkeypatch.undo()
+    assert does.numbers(filled.open()) == [0, 1, 2, 3, 4, 5]
+    assert handle.open_blob("00" * 32) == bytes(1_000)
+
+
+@pytest.mark.requirement("Z-18")
+def test_a_write_cut_short_by_a_full_disk_leaves_nothing(filled, does, monkeypatch):
+    """GUARANTEES case 3: the half that was written is taken back before the next commit."""
+    handle, write = filled.open(), os.write
+
+    def full(descriptor, data):
+        if len(data) < 100:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, bytes(data[: len(data) // 2]))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StoreFull):
+        does.append(handle, 4)
+    monkeypatch.undo()
+    assert does.append(handle, 5).revisions == (5,)
+    assert does.numbers(filled.open()) == [0, 1, 2, 3, 5]
+
+
+KILLED = """\
+import sys, quantkeep
+from quantkeep.tape import EquityPoint
+from datetime import UTC, datetime
+with quantkeep.open({"tape": sys.argv[1]}) as keep:
+    for number in range(int(sys.argv[2]), 1 << 30):
+        keep.tape.append(
+            EquityPoint(
+                mode="paper", uid=str(number), timestamp=datetime.now(UTC), total_equity=number
+            )
+        )
+        print(number, flush=True)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.requirement("Z-18")
+def test_hundreds_of_kills_at_random_moments(tmp_path, seed):
+    """Whatever was acknowledged is there once, in order; compactions fall into it."""
+    chance, url, expected = random.Random(seed), f"json:///{tmp_path}/keep?compact_above=20000", 0
+    for _ in range(300):
+        command = [sys.executable, "-c", KILLED, url, str(expected)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            acknowledged = int(child.stdout.readline())
+            time.sleep(chance.random() / 10)
+            child.kill()
+            acknowledged = max([acknowledged, *map(int, child.stdout.read().split())])
+        with quantkeep.open({"tape": url}) as keep:
+            found = [int(p.total_equity) for p in keep.tape.scan(EquityPoint)]
+        assert found == [*range(len(found))]
+        assert acknowledged + 1 <= len(found) <= acknowledged + 2
+        expected = len(found)
+    print(f"300 kills, {expected} commits")

@@ -1,0 +1,55 @@
+"""Servers that the tests of several backends share; each is started once, and ended afterwards."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from quantkeep.url import Url
+from quantkeep_conformance import servers
+from quantkeep_conformance.scratch import Scratch
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.Server]:
+    """The oldest Redis there is support for, with every write on disk."""
+    with servers.redis("redis") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[servers.Server]:
+    """The newest Valkey, set up likewise."""
+    with servers.redis("valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[servers.Server]:
+    """A PostgreSQL server with the durability settings of production."""
+    with servers.postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: servers.Server) -> Iterator[str]:
+    """A schema of its own there, that is not there yet."""
+    scratch = Scratch(postgresql_server.url)
+    try:
+        yield scratch.place()
+    finally:
+        scratch.close()
+
+
+@pytest.fixture
+def postgresql_schema(postgresql_url: str) -> str:
+    """The name of that schema."""
+    return Url.parse(postgresql_url).options["schema"]
+
+
+@pytest.fixture
+def postgresql(postgresql_server: servers.Server) -> Iterator["psycopg.Connection[Any]"]:
+    """A connection past quantkeep, each of whose statements commits itself."""
+    with psycopg.connect(postgresql_server.url, autocommit=True) as connection:
+        yield connection

@@ -19,7 +19,7 @@ from quantkeep_conformance.processes import Child, Event
 from quantkeep_conformance.records import Entry, Setting
 
 LEAST_PER_SECOND: Final = 5  # acknowledged operations; a backend must not pass by being slow
-_LONG, _SHORT = 2000, 4  # operations of one child
+LONG, _SHORT = 2000, 4  # operations of one child
 
 Moment = Literal["open", "ready"]
 
@@ -63,10 +63,10 @@ class Campaign:
 
     # -- what is done to writers -------------------------------------------------------------------
 
-    def kill_at_some_moment(self) -> None:
-        """Let a child write, kill it, and examine the keep."""
-        child = self._child(_LONG, thorough=False)
-        events = _until_ready(child)
+    def kill_at_some_moment(self, *, thorough: bool = False) -> None:
+        """Let a child write, kill it, and examine the keep; a *thorough* one also compacts it."""
+        child = self._child(LONG, thorough=thorough)
+        events = until_ready(child)
         begun = time.monotonic()
         time.sleep(self.draw.uniform(0.01, 0.2))
         child.kill()
@@ -97,11 +97,18 @@ class Campaign:
     def _heard(self, events: Iterable[Event]) -> Iterable[int]:
         """The numbers of the acknowledged operations; errors are held against what came of them."""
         failed: dict[str, Event] = {}
+        resolved: Event | None = None
         for event in events:
             if event["event"] == "error":
                 self.errors.append(event)
-                failed[event["at"]] = event
+                before = failed.setdefault(event["at"], event)
+                if before["applied"] != "unknown":  # after that, no later error can tell
+                    failed[event["at"]] = event
+            elif event["event"] == "resolved":
+                resolved = event
             elif event["event"] == "ack":
+                _assert_resolved(resolved, done_before=event["replayed"])
+                resolved = None
                 _assert_truthful(failed.get("commit"), done_before=event["replayed"])
                 _assert_truthful(failed.get("append"), done_before=event["again"])
                 failed.clear()
@@ -116,7 +123,7 @@ class Campaign:
     def _hold(self, keep: Keep, acknowledged: int) -> None:
         """All that was acknowledged is there once, and perhaps one more that was under way."""
         with keep:
-            live, paper, alone = (_numbers(keep, mode) for mode in STREAMS)
+            live, paper, alone = (numbers_of(keep, mode) for mode in STREAMS)
             for found in (live, paper, alone):
                 missing = sorted(set(range(acknowledged)) - set(found))
                 assert not missing, f"lost after it was acknowledged: operations {missing[:10]}"
@@ -181,7 +188,8 @@ class FailpointCampaign(Campaign):
         return {"steps": len(passed), "struck": self.struck, **super().counts(), **more}
 
 
-def _numbers(keep: Keep, mode: str) -> list[int]:
+def numbers_of(keep: Keep, mode: str) -> list[int]:
+    """The operations that one stream has entries of."""
     asked = Where("account", "==", "kill"), Where("mode", "==", mode)
     entries = keep.table(Entry).list(*asked)
     assert [e.revision for e in entries] == [*range(1, len(entries) + 1)], "revisions have gaps"
@@ -197,13 +205,22 @@ def _hold_counter(keep: Keep, count: int) -> None:
     assert keep.resolve(f"op-{count}") is None, f"operation {count} is known, and not there"
 
 
-def _until_ready(child: Child) -> list[Event]:
+def until_ready(child: Child) -> list[Event]:
+    """What a writer says until it begins."""
     events = list[Event]()
     while not events or events[-1]["event"] != "ready":
         event = child.hear()
         assert event is not None, f"a writer cannot begin: {child.complaint()}"
         events.append(event)
     return events
+
+
+def _assert_resolved(resolved: Event | None, *, done_before: bool) -> None:
+    """What the store said had become of an operation must be right; trying again has shown it."""
+    assert resolved is None or resolved["applied"] == done_before, (
+        f"an operation was resolved as {'' if resolved['applied'] else 'not '}applied, but it "
+        f"{'was' if done_before else 'was not'}"
+    )
 
 
 def _assert_truthful(error: Event | None, *, done_before: bool) -> None:

@@ -18,6 +18,9 @@ class Facility(enum.Enum):
 
     BACKDOOR = "a backdoor to its stored bytes"
     BACKUP = "files that can be copied and put back"
+    CHECKED_FILES = "files of which every byte is checked"
+    SERVER = "a server of its own, to be stopped"
+    FILES_OF_SERVER = "a server of its own, to be killed and started again"
 
 
 Need = Capability | Durability | Facility

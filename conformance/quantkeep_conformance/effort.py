@@ -13,16 +13,16 @@ class Effort:
     """Given to clauses that draw at random or repeat.
 
     Attributes:
-        rounds: how many times the usual effort; more for a soak.
+        rounds: how many times the usual effort; more for a soak, less to try a kit out.
         seed: what everything random is drawn from; the same seed gives the same run.
     """
 
-    rounds: int
+    rounds: float
     seed: int
 
     def times(self, usual: int) -> int:
         """How often to do what is usually done *usual* times."""
-        return usual * self.rounds
+        return max(1, round(usual * self.rounds))
 
     def random(self, purpose: str) -> random.Random:
         """Random numbers of their own for each *purpose*."""

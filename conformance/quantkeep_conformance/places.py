@@ -15,6 +15,8 @@ from quantkeep_conformance.nursery import Nursery
 from quantkeep_conformance.processes import Child
 from quantkeep_conformance.records import KIT_RECORDS
 from quantkeep_conformance.scratch import Scratch, loaded, path_of
+from quantkeep_conformance.servers import Process, Server
+from quantkeep_conformance.serving import Serving
 
 
 @attrs.frozen
@@ -28,22 +30,25 @@ class Claims:
     failpoints: tuple[str, ...]
 
     @classmethod
-    def of(cls, keep: Keep, url: str) -> "Claims":
-        """The claims of the one backend of *keep*."""
+    def of(cls, keep: Keep, url: str, server: Server | None = None) -> "Claims":
+        """The claims of the one backend of *keep*, which may be on a *server* of the kit's."""
         backend = keep.backend
         persistent = Capability.PERSISTENT in backend.capabilities
         path = path_of(Url.parse(url)) if persistent else None
-        facilities = set()
-        if path is not None and path.exists():
-            facilities.add(Facility.BACKUP)
-        if _has_backdoor(keep):
-            facilities.add(Facility.BACKDOOR)
+        facts, in_files = backend.health().facts, path is not None and path.exists()
+        facilities = {
+            Facility.BACKUP: in_files,
+            Facility.CHECKED_FILES: in_files and "unchecked_files" not in facts,
+            Facility.BACKDOOR: _has_backdoor(keep),
+            Facility.SERVER: server is not None and server.ours,
+            Facility.FILES_OF_SERVER: server is not None and server.ours and server.keeps,
+        }
         return cls(
             backend.name,
             backend.durability,
             backend.capabilities,
-            frozenset(facilities),
-            tuple(backend.health().facts.get("failpoints", ())),
+            frozenset(facility for facility, there in facilities.items() if there),
+            tuple(facts.get("failpoints", ())),
         )
 
     def lacks(self, needs: Iterable[Need]) -> list[str]:
@@ -72,6 +77,7 @@ class Place:
     Attributes:
         url: where.
         plugins: names of quantkeep plugins that every opening takes along.
+        serving: the server that this is on, if the kit started one.
     """
 
     def __init__(
@@ -81,12 +87,14 @@ class Place:
         claims: Claims | None = None,
         nursery: Nursery | None = None,
         scratch: Scratch | None = None,
+        serving: Serving | None = None,
     ) -> None:
         self.url = url
         self.plugins = tuple(plugins)
         self._claims = claims
         self._nursery = nursery or Nursery()
         self._scratch = scratch
+        self.serving = serving or Serving()
         self._others: list[Place] = []
         self._opened: list[Keep] = []
         self._children: list[Child] = []
@@ -97,6 +105,16 @@ class Place:
         Of the stores it has the tape alone: with a fifth of the tables, most clauses begin sooner.
         """
         return self._open({"tape": self.url}, asked)
+
+    def open_at(self, url: str, **asked: Any) -> Keep:
+        """As :meth:`open`, by another URL of this place."""
+        return self._open({"tape": url}, asked)
+
+    def url_on(self, server: Server) -> str:
+        """The URL on another *server* that the one under test has on its own."""
+        ours, asked = self.serving.server, self._scratch.url.full if self._scratch else self.url
+        assert ours is not None
+        return asked.replace(ours.store, server.store)
 
     def open_whole(self, **asked: Any) -> Keep:
         """As :meth:`open`, with all stores."""
@@ -109,11 +127,19 @@ class Place:
         return keep
 
     @property
+    def server(self) -> Process:
+        """The process of the server that this place is on; for clauses that need one."""
+        server = self.serving.server
+        assert server is not None, "this clause needs Facility.SERVER"
+        assert server.process is not None, "the server was not started here"
+        return server.process
+
+    @property
     def claims(self) -> Claims:
         """What the backend here claims."""
         if self._claims is None:
             with quantkeep.open(self.url, plugins=loaded(self.plugins)) as keep:
-                self._claims = Claims.of(keep, self.url)
+                self._claims = Claims.of(keep, self.url, self.serving.server)
         return self._claims
 
     def another(self) -> "Place":
@@ -121,7 +147,9 @@ class Place:
         if self._scratch is None:
             self._scratch = Scratch(self.url, self.plugins)
         url = self._scratch.place()
-        self._others.append(Place(url, self.plugins, self._claims, self._nursery, self._scratch))
+        self._others.append(
+            Place(url, self.plugins, self._claims, self._nursery, self._scratch, self.serving)
+        )
         return self._others[-1]
 
     def child(self, task: str, **arguments: Any) -> Child:
@@ -132,7 +160,10 @@ class Place:
         return started
 
     def close(self) -> None:
-        """Close every keep and end every process."""
+        """Close every keep and end every process; a server of the kit's answers again."""
+        server = self.serving.server
+        if server is not None and server.process is not None:
+            server.process.revive()
         for child in self._children:
             child.end()
         for keep in self._opened:
@@ -151,23 +182,28 @@ class Place:
         """Copy the files of this place to the new folder *to*."""
         to.mkdir()
         for file in self._files():
-            copy = to / file.relative_to(self._folder)
+            copy = to / file.relative_to(self.folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
 
     def restore(self, backup: Path) -> None:
         """Put the files of *backup* back, as ``cp`` would: into the files that are there."""
         for file in self._files():
-            if not (backup / file.relative_to(self._folder)).exists():
+            if not (backup / file.relative_to(self.folder)).exists():
                 file.unlink()
         for copy in filter(Path.is_file, backup.rglob("*")):
-            shutil.copyfile(copy, self._folder / copy.relative_to(backup))
+            shutil.copyfile(copy, self.folder / copy.relative_to(backup))
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """The folder that this place is in; for clauses that need its files."""
         path = path_of(Url.parse(self.url))
         assert path is not None
         return path.parent
 
+    def file_names(self) -> list[Path]:
+        """The files of this place, by their names in its folder."""
+        return [file.relative_to(self.folder) for file in self._files()]
+
     def _files(self) -> list[Path]:
-        return [*filter(Path.is_file, self._folder.rglob("*"))]
+        return [*filter(Path.is_file, self.folder.rglob("*"))]

@@ -7,6 +7,7 @@ It is no ``pytest11`` entry point, for that would load it into every test run of
 
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from quantkeep_conformance.nursery import Nursery
 from quantkeep_conformance.places import Claims, Place
 from quantkeep_conformance.recording import Recorder, evidence_of, mark, set_aside
 from quantkeep_conformance.scratch import Scratch
+from quantkeep_conformance.servers import ServerUnavailable
+from quantkeep_conformance.serving import Serving, serving
 
 # Before they are imported, or their failures would show no values.
 pytest.register_assert_rewrite(
@@ -29,13 +32,27 @@ pytest.register_assert_rewrite(
 _SCRATCH = pytest.StashKey[Scratch]()
 _CLAIMS = pytest.StashKey[Claims]()
 _RECORDER = pytest.StashKey[Recorder]()
+_SERVING = pytest.StashKey[Serving]()
+_ENDING = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("quantkeep", "conformance of a quantkeep backend")
     group.addoption("--store", metavar="URL", help="the backend; places are made beside this URL")
     group.addoption(
-        "--rounds", type=int, default=1, metavar="N", help="how many times the usual effort"
+        "--server",
+        metavar="NAME",
+        help="start postgresql, redis, valkey, s3 or module:attribute, and check the backend there",
+    )
+    group.addoption(
+        "--server-setting",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="added to the server's configuration",
+    )
+    group.addoption(
+        "--rounds", type=float, default=1, metavar="N", help="how many times the usual effort"
     )
     group.addoption(
         "--conformance-plugin",
@@ -57,6 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     recorder.report.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     recorder.report.rounds = config.getoption("--rounds")
     config.stash[_RECORDER] = recorder
+    config.stash[_ENDING] = ExitStack()
     if not config.pluginmanager.is_registered(recorder):
         config.pluginmanager.register(recorder, "quantkeep-conformance-recorder")
 
@@ -72,24 +90,39 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Open the store once, so that a wrong URL is one error and not one for each clause."""
-    url = session.config.getoption("--store")
-    if not url:
-        return
     try:
-        scratch = Scratch(url, session.config.getoption("--conformance-plugin"))
-        session.config.stash[_SCRATCH] = scratch
-        place = Place(scratch.place(), scratch.plugins)
-        session.config.stash[_CLAIMS] = place.claims
-        session.config.stash[_RECORDER].learn(place.claims)
-        scratch.discard(place.url)
-    except (QuantkeepError, ImportError) as error:
+        config = session.config
+        config.stash[_SERVING] = given = _served(config)
+        url = given.store(config.getoption("--store"))
+        if url:
+            _look_at(url, given, config)
+    except (QuantkeepError, ImportError, ServerUnavailable) as error:
         pytest.exit(f"{type(error).__name__}: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
 
 
+def _served(config: pytest.Config) -> Serving:
+    """The server that whoever runs this has started, or the one that was asked for."""
+    plugins = config.pluginmanager.get_plugins()
+    given = next((plugin for plugin in plugins if isinstance(plugin, Serving)), None)
+    if given is not None:
+        return given
+    asked = config.getoption("--server"), config.getoption("--server-setting")
+    return config.stash[_ENDING].enter_context(serving(*asked))
+
+
+def _look_at(url: str, given: Serving, config: pytest.Config) -> None:
+    scratch = Scratch(url, config.getoption("--conformance-plugin"))
+    config.stash[_SCRATCH] = scratch
+    config.stash[_ENDING].callback(scratch.close)
+    place = Place(scratch.place(), scratch.plugins, serving=given)
+    config.stash[_CLAIMS] = place.claims
+    config.stash[_RECORDER].learn(place.claims)
+    scratch.discard(place.url)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    scratch = config.stash.get(_SCRATCH, None)
-    if scratch is not None:
-        scratch.close()
+    if _ENDING in config.stash:
+        config.stash[_ENDING].close()
     file = config.getoption("--conformance-json")
     if file is not None and config.stash[_RECORDER].report.results:
         file.write_text(config.stash[_RECORDER].report.to_json(), encoding="utf-8")
@@ -131,7 +164,7 @@ def _clause(item: pytest.Item) -> Clause | None:
 def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a fresh, empty place; a suite for one backend overrides this."""
     scratch = request.config.stash.get(_SCRATCH, None)
-    assert scratch is not None, "give --store URL, or a store_url fixture"
+    assert scratch is not None, "give --store URL, --server NAME, or a store_url fixture"
     url = scratch.place()
     yield url
     scratch.discard(url)
@@ -149,7 +182,8 @@ def nursery() -> Iterator[Nursery]:
 def place(store_url: str, nursery: Nursery, request: pytest.FixtureRequest) -> Iterator[Place]:
     """The place of a clause; what is opened or started there is closed and ended after it."""
     stash, plugins = request.config.stash, request.config.getoption("--conformance-plugin")
-    given = Place(store_url, plugins, stash.get(_CLAIMS, None), nursery, stash.get(_SCRATCH, None))
+    scratch, claims = stash.get(_SCRATCH, None), stash.get(_CLAIMS, None)
+    given = Place(store_url, plugins, claims, nursery, scratch, stash[_SERVING])
     yield given
     given.close()
 

@@ -78,6 +78,14 @@ class Child:
         line = self._events.next()
         return None if line is None else _event(line)
 
+    def said_already(self) -> list[Event]:
+        """What it has said and nobody has heard yet."""
+        found: list[Event] = []
+        with suppress(TimeoutError):
+            while (line := self._events.next(timeout=0)) is not None:
+                found.append(_event(line))
+        return found
+
     def expect(self, name: str) -> Event:
         """The next event, which must be called *name*."""
         event = self.hear()

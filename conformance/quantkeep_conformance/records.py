@@ -66,6 +66,14 @@ class Entry(Record):
     note: Any = None
 
 
+@record()
+class WiderEntry(Entry):
+    """The kit's entry, as a program knows it that added two fields."""
+
+    venue: str | None = field(default=None, index=True)
+    fee: Decimal | None = None
+
+
 @record("kit_positions", key=("account", "mode", "symbol"))
 class Position(Record):
     """Known by three texts, of which the mode keeps paper from live."""

@@ -50,7 +50,7 @@ class Report:
     level: str = ""
     capabilities: tuple[str, ...] = ()
     seed: int = 0
-    rounds: int = 1
+    rounds: float = 1
     results: dict[str, Result] = attrs.field(factory=dict)
     broken: list[str] = attrs.field(factory=list)  # what kept the kit itself from running
 

@@ -12,6 +12,7 @@ from quantkeep_conformance.places import Claims, Place
 from quantkeep_conformance.recording import Recorder
 from quantkeep_conformance.report import Report, Result
 from quantkeep_conformance.scratch import Scratch
+from quantkeep_conformance.serving import Serving, serving
 
 # The settings of the folder it is called in, and plugins installed for other tests, must not
 # decide whether a backend conforms.
@@ -24,10 +25,12 @@ class NothingSelected(Exception):
 
 
 def run(
-    url: str,
+    url: str | None = None,
     *,
+    server: str | None = None,
+    settings: Sequence[str] = (),
     plugins: Sequence[str] = (),
-    rounds: int = 1,
+    rounds: float = 1,
     seed: int | None = None,
     select: str | None = None,
     tell: Callable[[Result], None] | None = None,
@@ -36,6 +39,8 @@ def run(
 
     Args:
         url: of the backend; what is stored there is not touched.
+        server: the name of one to start, whose URL takes the place of ``{url}``, or of no URL.
+        settings: of that server, as ``NAME=VALUE``.
         plugins: quantkeep plugins to take along: names, or ``module:attribute``.
         rounds: how many times the usual effort.
         seed: what to draw from; the report says which it was.
@@ -44,15 +49,16 @@ def run(
 
     Raises:
         QuantkeepError: the backend cannot be opened, or gives no place to work in.
+        ServerUnavailable: the server cannot be started.
         NothingSelected: *select* cannot be understood, or selects nothing.
         RuntimeError: the kit itself is broken.
     """
-    recorder = Recorder(tell)
-    recorder.learn(_probed(url, plugins))
-    arguments = [*_options(url, plugins, rounds, seed), *(["-k", select] if select else [])]
-    said = io.StringIO()
-    with _alone(), redirect_stdout(said):
-        code = pytest.main(arguments, plugins=[recorder])
+    recorder, said = Recorder(tell), io.StringIO()
+    with serving(server, settings) as given:
+        recorder.learn(_probed(given.store(url), plugins, given))
+        arguments = [*_options(url, plugins, rounds, seed), *(["-k", select] if select else [])]
+        with _alone(), redirect_stdout(said):
+            code = pytest.main(arguments, plugins=[recorder, given])
     return _judged(recorder.report, code, said.getvalue())
 
 
@@ -65,21 +71,22 @@ def _judged(report: Report, code: int, said: str) -> Report:
     return report
 
 
-def _probed(url: str, plugins: Sequence[str]) -> Claims:
+def _probed(url: str, plugins: Sequence[str], given: Serving) -> Claims:
     """Open the backend once, so that what keeps it from opening is one error."""
     scratch = Scratch(url, plugins)
     try:
-        return Place(scratch.place(), plugins).claims
+        return Place(scratch.place(), plugins, serving=given).claims
     finally:
         scratch.close()
 
 
-def _options(url: str, plugins: Sequence[str], rounds: int, seed: int | None) -> list[str]:
+def _options(url: str | None, plugins: Sequence[str], rounds: float, seed: int | None) -> list[str]:
     here = Path(__file__).parent
     options = ["-c", os.devnull, "--rootdir", str(here), "-q", "--tb=short", "--no-header"]
     options += [f"-pno:{name}" for name in _WITHOUT]
     options += ["-p", "quantkeep_conformance.plugin", "--pyargs", str(here / "test_kit.py")]
-    options += ["--store", url, "--rounds", str(rounds), "--import-mode=importlib"]
+    options += ["--rounds", str(rounds), "--import-mode=importlib"]
+    options += ["--store", url] if url else []
     options += [f"--conformance-plugin={name}" for name in plugins]
     return options if seed is None else [*options, "--conformance-seed", str(seed)]
 

@@ -22,8 +22,8 @@ _MARKS: dict[Verdict, tuple[str, str]] = {
 }
 
 
-def shown_while(url: str, **asked: Any) -> Report:
-    """Run the kit on *url*, showing progress; print the report, and return it."""
+def shown_while(url: str | None, **asked: Any) -> Report:
+    """Run the kit as asked of :func:`run`, showing progress; print the report, and return it."""
     begun = time.monotonic()
     columns = SpinnerColumn(), TextColumn("{task.completed} checks, {task.description}")
     with Progress(
@@ -35,14 +35,18 @@ def shown_while(url: str, **asked: Any) -> Report:
             bar.update(task, advance=1, description=result.clause)
 
         report = run(url, tell=tell, **asked)
-    show(report, url, time.monotonic() - begun)
+    show(report, _named(url, asked.get("server")), time.monotonic() - begun)
     return report
 
 
-def show(report: Report, url: str, seconds: float) -> None:
+def _named(url: str | None, server: str | None) -> str:
+    return str(Url.parse(url)) if url and not server else f"{url or 'a keep'} on {server}"
+
+
+def show(report: Report, name: str, seconds: float) -> None:
     """Print the table, what was counted, and the verdict."""
     console = Console(file=sys.stdout, highlight=False)
-    console.print(_table(report.results.values(), f"Conformance of {Url.parse(url)}"))
+    console.print(_table(report.results.values(), f"Conformance of {name}"))
     for line in evidence_lines(report):
         console.print(Text(line, "dim"))
     claims = ", ".join(report.capabilities) or "nothing beyond the contract"

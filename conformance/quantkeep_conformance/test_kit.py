@@ -59,6 +59,10 @@ class TestFaults(suites.Faults):
     __doc__ = suites.Faults.__doc__
 
 
+class TestFiles(suites.Files):
+    __doc__ = suites.Files.__doc__
+
+
 class TestReopen(suites.Reopen):
     __doc__ = suites.Reopen.__doc__
 
@@ -87,12 +91,28 @@ class TestSecrets(suites.Secrets):
     __doc__ = suites.Secrets.__doc__
 
 
+class TestServer(suites.Server):
+    __doc__ = suites.Server.__doc__
+
+
 class TestSessions(suites.Sessions):
     __doc__ = suites.Sessions.__doc__
 
 
 class TestTape(suites.Tape):
     __doc__ = suites.Tape.__doc__
+
+
+class TestPredictions(suites.Predictions):
+    __doc__ = suites.Predictions.__doc__
+
+
+class TestBacktests(suites.Backtests):
+    __doc__ = suites.Backtests.__doc__
+
+
+class TestKnowledge(suites.Knowledge):
+    __doc__ = suites.Knowledge.__doc__
 
 
 class TestModel(suites.Model):

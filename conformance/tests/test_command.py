@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import click
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from quantkeep_conformance.commands import conformance, quantkeep_commands
 from quantkeep_conformance.report import Report
+from quantkeep_conformance.servers import Server
 
 
 def called(*arguments: str):
@@ -34,6 +36,7 @@ def test_a_sound_backend(tmp_path):
     assert said["failed"] == []
     assert said["not_claimed"] == [
         "durability.kill_at_random_moments",
+        "durability.kill_while_compacting",
         "durability.kill_at_every_failpoint",
     ]
 
@@ -56,6 +59,7 @@ def test_a_defect_is_exit_code_1(tmp_path):
         (["memory://", "-k", "no_such_clause"], "no clause was selected"),
         (["memory://", "-k", "and and"], "no clause was selected"),
         (["sqlite:////no/such/folder/x.db"], "there is no folder"),
+        ([], "give a URL"),
         (["memory://", "--plugin", "no_such_plugin"], "no_such_plugin"),
         (["memory://", "--plugin", "no_such_module:x"], "no_such_module"),
     ],
@@ -77,3 +81,21 @@ def test_a_password_is_not_shown(tmp_path):
 
 def test_a_report_without_clauses_does_not_conform():
     assert not Report().conforms
+
+
+@contextmanager
+def remembered(settings=None):
+    """A server that is none: what is stored there is in this process."""
+    yield Server("memory://", weaknesses=())
+
+
+def test_a_server_is_started_for_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "remembering", sys.modules[__name__])
+    result = called("--server", "remembering:remembered", "-k", "values.null")
+    assert result.exit_code == 0, result.output
+    assert "Conformance of a keep on remembering:remembered" in result.output
+
+
+def test_a_server_that_cannot_be_started_is_said():
+    assert "no server 'nothing'" in called("--server", "nothing").output
+    assert "is not on redis" in str(called("memory://", "--server", "redis").exception)

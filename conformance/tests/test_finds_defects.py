@@ -24,6 +24,7 @@ BROAD = {
     "model.tallies": "naive.changing:adds_decimals_as_floats",
     "sessions.stale_owner_is_refused": "naive.hopeless:expects_nothing",
     "sessions.joins_the_tape_in_one_commit": "naive.hopeless:commits_what_it_can",
+    "sessions.passes_over_no_trade_of_others": "naive.hopeless:expects_nothing",
     "tape.paper_is_not_live": "naive.changing:swaps_paper_and_live",
     "tape.newest_n_ascending": "naive.changing:returns_the_oldest_n",
     "tape.a_fill_told_again": "naive.careless:appends_again_what_is_there",
@@ -33,9 +34,9 @@ BROAD = {
 }
 
 
-def checked(plugin: str, select: str = "not broad") -> Report:
+def checked(plugin: str, select: str = "not broad", rounds: float = 1) -> Report:
     """The kit's report on the memory backend, with *plugin* in front of it."""
-    return run("memory://", plugins=[plugin], seed=7, select=select)
+    return run("memory://", plugins=[plugin], seed=7, rounds=rounds, select=select)
 
 
 def failed(report: Report) -> dict[str, str]:
@@ -51,7 +52,7 @@ def test_the_unbroken_twin_passes():
 
 @pytest.mark.parametrize(("plugin", "clauses"), DEFECTS.values(), ids=DEFECTS.keys())
 def test_a_defect_is_caught_by_the_fitting_clause_and_no_other(plugin, clauses):
-    found = failed(checked(plugin))
+    found = failed(checked(plugin, rounds=0.4))
     assert set(found) == set(clauses), found
 
 

@@ -47,9 +47,9 @@ def test_suites_in_tests_of_ones_own(tmp_path):
     (tmp_path / "test_mine.py").write_text(SUITE)
     ended = ran(tmp_path, "--conformance-plugin", "naive.journal:SOUND")
     assert ended.returncode == 0, ended.stdout
-    assert "2 not claimed" in ended.stdout
+    assert "3 not claimed" in ended.stdout
     assert "clauses: " in ended.stdout
-    assert [*tmp_path.iterdir()] == [tmp_path / "test_mine.py"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"test_mine.py", "__pycache__"}
 
 
 def test_without_code(tmp_path):

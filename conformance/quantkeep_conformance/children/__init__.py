@@ -5,14 +5,22 @@ from typing import Any, Final
 
 from quantkeep_conformance.children.desk import Desk
 from quantkeep_conformance.children.holding import hold_lease, watch
-from quantkeep_conformance.children.racing import append, compare_and_swap, increment, race
+from quantkeep_conformance.children.publishing import publish, weigh
+from quantkeep_conformance.children.racing import (
+    append,
+    compare_and_swap,
+    increment,
+    migrate,
+    race,
+)
 from quantkeep_conformance.children.trading import tell, trade
 from quantkeep_conformance.children.writing import write
 
 _TASKS: Final[dict[str, Callable[[Desk], None]]] = {
     task.__name__: task
     for task in (
-        append, compare_and_swap, hold_lease, increment, race, tell, trade, watch, write,
+        append, compare_and_swap, hold_lease, increment, migrate, publish, race, tell, trade,
+        watch, weigh, write,
     )
 }  # fmt: skip
 

@@ -3,14 +3,15 @@
 import json
 import os
 import select
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 import quantkeep
-from quantkeep import Keep, QuantkeepError, failpoints
+from quantkeep import Keep, QuantkeepError, Record, failpoints
 from quantkeep.failpoints import passing
-from quantkeep_conformance.records import KIT_RECORDS
+from quantkeep_conformance.records import KIT_RECORDS, WiderEntry
 from quantkeep_conformance.scratch import loaded
 
 
@@ -22,15 +23,18 @@ class Desk:
 
     def open(self) -> Keep:
         """The keep that was named, with the kit's records and the tape."""
-        return self._open({"tape": self.told["url"]})
+        return self._open({"tape": self.told["url"]}, KIT_RECORDS)
+
+    def open_wider(self) -> Keep:
+        """As :meth:`open`, by a program that knows more fields."""
+        return self._open({"tape": self.told["url"]}, [WiderEntry])
 
     def open_whole(self) -> Keep:
         """As :meth:`open`, with all stores."""
-        return self._open(self.told["url"])
+        return self._open(self.told["url"], KIT_RECORDS)
 
-    def _open(self, target: object) -> Keep:
-        plugins = loaded(self.told["plugins"])
-        return quantkeep.open(target, records=KIT_RECORDS, plugins=plugins)
+    def _open(self, target: object, records: Sequence[type[Record]]) -> Keep:
+        return quantkeep.open(target, records=records, plugins=loaded(self.told["plugins"]))
 
     def arm(self, moment: str) -> None:
         """Arm the failpoints that are to be armed from this *moment* on."""

@@ -7,7 +7,7 @@ import attrs
 from quantkeep import ABSENT, AtRevision, Conflict, Keep
 from quantkeep_conformance.children.desk import Desk
 from quantkeep_conformance.linearizability import swap_at_random
-from quantkeep_conformance.records import Entry, Setting
+from quantkeep_conformance.records import Entry, Setting, WiderEntry
 
 RACE = ("race", "prize")  # the setting that racing writers want
 
@@ -54,6 +54,16 @@ def append(desk: Desk) -> None:
         entry = Entry(account="race", symbol=desk.told["symbol"], number=number)
         receipt = keep.commit(entries.append([entry]))
         desk.say("ack", number=number, revision=receipt.revision)
+
+
+def migrate(desk: Desk) -> None:
+    """Open the keep at the same moment as others do, all of them the first to know more fields."""
+    desk.say("ready")
+    desk.listen()
+    keep, runner = desk.open_wider(), desk.told["runner"]
+    entry = WiderEntry(account="race", number=runner, venue=f"{runner}")
+    keep.commit(keep.table(WiderEntry).append([entry]))
+    desk.say("done")
 
 
 def compare_and_swap(desk: Desk) -> None:

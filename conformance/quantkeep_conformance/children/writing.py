@@ -1,5 +1,6 @@
 """A writer that is killed, or whose disk fails: what campaigns examine the work of."""
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from quantkeep_conformance.records import Entry, Setting
 
 T = TypeVar("T")
 
+_TRIES = 10
 STREAMS = ("live", "paper", "test")  # an operation writes to the first two in one commit
 
 
@@ -42,6 +44,7 @@ class Writer:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._keep: Keep | None = None
+        self._in_doubt = False  # whether the last commit may have been applied
 
     def open(self) -> None:
         """A new handle."""
@@ -60,6 +63,7 @@ class Writer:
 
     def _commit(self, number: int, payload: str) -> Receipt:
         keep = self._known()
+        self._resolve(f"op-{number}")
         entries, settings = keep.table(Entry), keep.table(Setting)
         live, paper = (self._entry(mode, number, payload) for mode in STREAMS[:2])
         counter = Setting(owner="kill", name="last", value=number)
@@ -90,13 +94,30 @@ class Writer:
         assert self._keep is not None
         return self._keep
 
-    def _insist(self, at: str, number: int, act: Callable[[], T], tries: int = 10) -> T:
-        for _ in range(tries - 1):
+    def _insist(self, at: str, number: int, act: Callable[[], T]) -> T:
+        """*act*, tried again ten times, or for as many seconds as the parent has patience."""
+        turn, until = 1, time.monotonic() + self._desk.told.get("patience", 0)
+        while True:
             try:
                 return act()
             except QuantkeepError as error:
-                self._desk.say("error", at=at, number=number, **described(error))
-                if isinstance(error, Unavailable) and at != "open":
-                    self._known().close()
-                    self.open()
-        return act()
+                if turn >= _TRIES and time.monotonic() > until:
+                    raise
+                self._cope(at, number, error)
+            turn += 1
+            time.sleep(0.02 if turn > _TRIES else 0)
+
+    def _cope(self, at: str, number: int, error: QuantkeepError) -> None:
+        """Tell of it, and take a new handle where this one is of no use any more."""
+        self._desk.say("error", at=at, number=number, **described(error))
+        self._in_doubt = self._in_doubt or (at == "commit" and error.applied == "unknown")
+        if isinstance(error, Unavailable) and not error.retryable and at != "open":
+            self._known().close()
+            self.open()
+
+    def _resolve(self, op_id: str) -> None:
+        """Ask what has become of an operation, before it is tried again."""
+        if self._in_doubt:
+            known = self._known().resolve(op_id)
+            self._desk.say("resolved", applied=known is not None)
+            self._in_doubt = False

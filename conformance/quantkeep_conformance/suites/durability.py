@@ -28,6 +28,17 @@ class Durability(Suite):
         campaign.assert_busy()
 
     @pytest.mark.requirement("Z-18")
+    @requires(Capability.PERSISTENT, Level.PROCESS)
+    def test_kill_while_compacting(
+        self, place: Place, effort: Effort, evidence: dict[str, object]
+    ) -> None:
+        """A writer killed while it compacts after every write: as above, the same rows and no others."""
+        campaign = Campaign(place, effort.random("compactions"))
+        for _ in range(effort.times(6)):
+            campaign.kill_at_some_moment(thorough=True)
+        evidence.update(campaign.counts(), seed=effort.seed)
+
+    @pytest.mark.requirement("Z-18")
     @requires(Capability.PERSISTENT, Capability.FAILPOINTS, Level.PROCESS)
     def test_kill_at_every_failpoint(
         self, place: Place, effort: Effort, evidence: dict[str, object]

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from quantkeep import Capability, Keep
+from quantkeep import ABSENT, Busy, Capability, Conflict, Keep, Unavailable
 from quantkeep.errors import Closed, UsedAfterFork
 from quantkeep_conformance.clauses import Suite, requires
 from quantkeep_conformance.places import Place
 from quantkeep_conformance.records import Entry, Setting
 from quantkeep_conformance.suites.helpers import at_once, log, numbers, put
+
+CROWD = 40  # threads; more than any pool has connections
 
 
 class Embedding(Suite):
@@ -43,6 +45,44 @@ class Embedding(Suite):
 
         assert at_once(6, work) == [10] * 6
         assert keep.table(Entry).count() == 60
+
+    def test_more_threads_than_connections(self, keep: Keep, evidence: dict[str, object]) -> None:
+        """Of many threads at once each is served, or told that it is Busy; then all is as before."""
+        table, wanted = keep.table(Setting), Setting(owner="a", name="x")
+        put(keep, wanted)
+
+        def work(thread: int) -> str:
+            try:
+                with pytest.raises(Conflict):
+                    keep.commit(table.put(wanted, ABSENT))
+                log(keep, Entry(account="crowd", number=thread))
+            except (Busy, Unavailable) as error:
+                return type(error).__name__
+            return "served"
+
+        ends = at_once(CROWD, work)
+        evidence.update({end: ends.count(end) for end in ends})
+        for number in range(CROWD, CROWD + 3):
+            log(keep, Entry(account="crowd", number=number))
+        found = numbers(keep.table(Entry).scan())
+        served = [thread for thread, end in enumerate(ends) if end == "served"]
+        assert {*served, *range(CROWD, CROWD + 3)} <= {*found}
+        assert len(found) == len({*found})
+
+    @requires(Capability.MULTI_PROCESS)
+    def test_what_another_handle_wrote_is_seen(self, place: Place) -> None:
+        """A handle sees at once what another one commits, whatever it has read and listed before."""
+        mine, other = place.open(), place.open()
+        for number in range(5):
+            log(other, Entry(number=number))
+            put(other, Setting(owner="a", name="x", value=number))
+            assert numbers(mine.table(Entry).list()) == [*range(number + 1)]
+            assert mine.table(Entry).head("default", "paper") == number + 1
+            assert mine.table(Setting).fetch("a", "x").value == number
+            assert mine.table(Setting).count() == 1
+        other.commit(other.table(Setting).delete("a", "x"))
+        assert mine.table(Setting).get("a", "x") is None
+        assert mine.table(Setting).list() == []
 
     def test_closed(self, keep: Keep) -> None:
         """A closed keep is Closed to every use; closing it again does nothing."""

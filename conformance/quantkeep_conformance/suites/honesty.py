@@ -47,7 +47,7 @@ class Honesty(Suite):
         url = Url.parse(place.url)
         hooks = backend_hooks(url, loaded(place.plugins))
         said = [
-            info.capabilities
+            info.transports.get(url.transport, info.capabilities)
             for info in hooks.hook.quantkeep_backend()
             if info.scheme == url.scheme
         ]

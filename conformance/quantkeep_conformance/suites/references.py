@@ -3,6 +3,7 @@
 import pytest
 
 from quantkeep import Keep
+from quantkeep.batch import Write
 from quantkeep.errors import InvalidReference, StillReferenced
 from quantkeep_conformance.clauses import Suite
 from quantkeep_conformance.records import Fill, Leg, Order, Party
@@ -27,6 +28,45 @@ class References(Suite):
         """What is referred to may come later in the same batch."""
         put(keep, Leg(order="1", leg=1), Order(order="1", party="p"), Party(party="p"))
         assert keep.table(Leg).count() == 1
+
+    @pytest.mark.requirement("X-6")
+    def test_judged_after_the_batch(self, keep: Keep) -> None:
+        """What a batch puts and takes away again may refer to nothing: only what is left counts."""
+        orders, parties = keep.table(Order), keep.table(Party)
+        dangling = Order(order="1", party="nobody")
+        keep.commit(orders.put(dangling), orders.delete("1"))
+        assert orders.count() == 0
+        keep.commit(orders.put(dangling), orders.put(Order(order="1")))
+        put(keep, Party(party="p"), Order(order="2", party="p"))
+        keep.commit(parties.delete("p"), parties.put(Party(party="p", name="again")))
+        assert parties.fetch("p").name == "again"
+        keep.commit(parties.delete("p"), orders.put(Order(order="2")))
+        assert [(order.order, order.party) for order in orders.scan()] == [("1", None), ("2", None)]
+
+    @pytest.mark.requirement("X-6")
+    def test_left_dangling_by_the_batch(self, keep: Keep) -> None:
+        """Whatever the order of its writes, a batch that leaves a reference to nothing is refused."""
+        orders, parties, legs = keep.table(Order), keep.table(Party), keep.table(Leg)
+        put(keep, Party(party="p"), Order(order="1"), Leg(order="1", leg=1))
+        mine, gone = orders.put(Order(order="1", party="p")), parties.delete("p")
+        batches: list[tuple[Write, Write]] = [
+            (mine, gone),
+            (gone, mine),
+            (orders.delete("1"), legs.put(Leg(order="1", leg=2))),
+        ]
+        for batch in batches:
+            with pytest.raises((InvalidReference, StillReferenced)):
+                keep.commit(*batch)
+        assert (parties.count(), legs.count(), orders.fetch("1").party) == (1, 1, None)
+
+    def test_deleted_and_put_again(self, keep: Keep) -> None:
+        """A whole that a batch deletes and puts again is there without its parts, which went with it."""
+        put(keep, Order(order="1"), Leg(order="1", leg=1), Leg(order="1", leg=2))
+        orders, legs = keep.table(Order), keep.table(Leg)
+        again = orders.put(Order(order="1", side="sell"))
+        keep.commit(orders.delete("1"), again, legs.put(Leg(order="1", leg=2)))
+        assert [leg.leg for leg in legs.scan()] == [2]
+        assert orders.fetch("1").side == "sell"
 
     def test_null_refers_to_nothing(self, keep: Keep) -> None:
         """A null reference needs nothing to be stored."""

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from quantkeep import Capability, Keep, NotFound, Record, field, record
+from quantkeep import Capability, Keep, NotFound, Record, record
 from quantkeep.errors import Corrupt, FormatTooNew, ReadOnly, UpgradeNeeded
 from quantkeep_conformance.clauses import Facility, Suite, requires
 from quantkeep_conformance.exactness import assert_all_same
 from quantkeep_conformance.places import Place
-from quantkeep_conformance.records import KIT_RECORDS, Entry, Order, Party, Position, Setting
+from quantkeep_conformance.records import (
+    KIT_RECORDS,
+    Entry,
+    Order,
+    Party,
+    Position,
+    Setting,
+    WiderEntry,
+)
 from quantkeep_conformance.samples import populated, with_targets
-from quantkeep_conformance.suites.helpers import log, numbers, put
-
-
-@record()
-class WiderEntry(Entry):
-    """The kit's entry, as a program knows it that added two fields."""
-
-    venue: str | None = field(default=None, index=True)
-    fee: Decimal | None = None
+from quantkeep_conformance.suites.helpers import log, numbers, put, started
 
 
 @record("kit_positions", key=("account", "mode", "symbol"), schema_version=2)
@@ -103,6 +103,21 @@ class Reopen(Suite):
         for refusal in ({"migrate": False}, {"read_only": True}):
             with pytest.raises(UpgradeNeeded):
                 place.open(records=(WiderEntry,), **refusal)
+
+    @pytest.mark.requirement("Z-3")
+    @requires(Capability.MULTI_PROCESS)
+    def test_raced_by_processes(self, place: Place) -> None:
+        """Four processes that make the keep, or add fields to it, at one moment all succeed."""
+        for made_before in (False, True):
+            there = place.another()
+            if made_before:
+                there.open().close()
+            children = [there.child("migrate", runner=n) for n in range(4)]
+            for child in started(children):
+                child.expect("done")
+            with there.open(records=(WiderEntry,)) as keep:
+                found = keep.table(WiderEntry).list()
+            assert sorted((e.number, e.venue) for e in found) == [(n, f"{n}") for n in range(4)]
 
     @requires(Capability.PERSISTENT)
     def test_newer_schema_is_refused(self, place: Place) -> None:

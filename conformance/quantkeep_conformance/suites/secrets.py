@@ -28,7 +28,8 @@ def with_password(url: str) -> list[str]:
     hosts = [host or "localhost", "no-such-host.invalid", "127.0.0.1:1"]
     right = [f"{head}user:{CANARY}@{name}{path}{query}" for name in hosts]
     options = [
-        f"{head}{host}{path}{query or '?x=1'}&{name}={CANARY}" for name in ("password", "secret")
+        f"{head}{host}{path}?{_other_options(parts.query, name) or 'x=1'}&{name}={CANARY}"
+        for name in ("password", "secret")
     ]
     wrong = [
         f"{head}user:{CANARY}/x@{host}{path}{query}",
@@ -38,6 +39,11 @@ def with_password(url: str) -> list[str]:
         f"nonsense://user:{CANARY}@{host}{path}{query}",
     ]
     return [*right, *options, *wrong]
+
+
+def _other_options(query: str, name: str) -> str:
+    """The options of a URL but for one."""
+    return "&".join(part for part in query.split("&") if not part.startswith(f"{name}="))
 
 
 def said_by(error: BaseException | None) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from quantkeep import Busy, Capability, Corrupt, InvalidValue, Keep, StaleOwner, Where
+from quantkeep import Busy, Capability, Conflict, Corrupt, InvalidValue, Keep, StaleOwner, Where
 from quantkeep import Durability as Level
 from quantkeep.sessions import EntryRecord, SnapshotRecord
 from quantkeep.sessions.position_record import Position
@@ -205,7 +205,10 @@ class Sessions(Suite):
         with whole_keep.batch() as batch:
             whole_keep.tape.append(fill(0), batch=batch)
             session.save(batch=batch)
-        whole_keep.sessions.resume(NAME, steal=True).close()
+        assert session.watermarks[stream_of(fill(0))[0]] == 1
+        again = whole_keep.sessions.resume(NAME, steal=True)
+        assert [*again.events] == [], "what is in the state is given to it again"
+        again.close()
         session["book"] = {"fills": 2}
         late = whole_keep.batch()
         whole_keep.tape.append(fill(1), batch=late)
@@ -214,6 +217,25 @@ class Sessions(Suite):
             late.commit()
         assert len(whole_keep.tape.trades(mode="paper")) == 1
         assert whole_keep.sessions.resume(NAME)["book"] == {"fills": 1}
+
+    @pytest.mark.requirement("Z-8")
+    def test_passes_over_no_trade_of_others(self, whole_keep: Keep) -> None:
+        """A batch whose state does not hold another writer's trade is refused whole (Z-8)."""
+        session = whole_keep.sessions.start(NAME)
+        session["book"] = {"fills": 0, "qty": 0.0}
+        whole_keep.tape.append(fill(7))
+        batch = whole_keep.batch()
+        whole_keep.tape.append(fill(8), batch=batch)
+        session.save(batch=batch, snapshot="on_trade")
+        with pytest.raises(Conflict):
+            batch.commit()
+        assert len(whole_keep.tape.trades(mode="paper")) == 1
+        assert session.replay(whole_keep.tape, take_in) == 1
+        with whole_keep.batch() as batch:
+            whole_keep.tape.append(fill(8), fill(7), batch=batch)
+            session.save(batch=batch)
+        assert session.watermarks[stream_of(fill(0))[0]] == 2
+        assert [*whole_keep.sessions.resume(NAME, steal=True).events] == []
 
     @pytest.mark.requirement("Z-8", "Z-46")
     @requires(Capability.PERSISTENT, Level.PROCESS)

@@ -26,9 +26,9 @@ from quantkeep.batch import (
 )
 from quantkeep.collection import Collection, Key, SealedRow, StoredRow
 from quantkeep.contract import check_expectation
-from quantkeep.errors import QuantkeepError
+from quantkeep.errors import Busy, Conflict, QuantkeepError
+from quantkeep.model import Effect, HeldShelf, Model, Removed, Stored
 from quantkeep.query import Query
-from quantkeep_backends._model import Model, Shelf
 
 # -- atomicity -----------------------------------------------------------------------------------
 
@@ -134,8 +134,8 @@ class never_frees_unique_values(Model):
         for shelf in self.shelves.values():
             shelf.drop = lambda key, shelf=shelf: self._dropped(shelf, key)
 
-    def _dropped(self, shelf: Shelf, key: Key) -> StoredRow:
-        row = Shelf.drop(shelf, key)
+    def _dropped(self, shelf: HeldShelf, key: Key) -> StoredRow:
+        row = HeldShelf.drop(shelf, key)
         for group, value in shelf.groups(row.values):
             if None not in value and group[0] != "":
                 shelf.taken[group][value] = ("gone",)
@@ -183,7 +183,9 @@ class deletes_what_is_referred_to(Model):
         pass
 
 
-@caught_by("references.cascade", "references.cascade_is_held_up")
+@caught_by(
+    "references.cascade", "references.cascade_is_held_up", "references.deleted_and_put_again"
+)
 class forgets_to_cascade(Model):
     def _check_unreferenced(self, collection: Collection, key: Key) -> None:
         if collection.name != "kit_orders":
@@ -191,6 +193,48 @@ class forgets_to_cascade(Model):
 
     def _cascade(self, collection: Collection, key: Key) -> None:
         pass
+
+
+@caught_by("references.judged_after_the_batch", "references.same_batch_suffices")
+class judges_references_write_by_write(Model):
+    def _apply(self, write: Write, now: int) -> Outcome:
+        outcome = super()._apply(write, now)
+        for effect in self._effects:
+            self._check_references(effect)
+        return outcome
+
+
+@caught_by("references.deleted_and_put_again", "references.left_dangling_by_the_batch")
+class keeps_the_parts_of_what_is_put_again(Model):
+    """Cascades at the end of the batch, from what is then gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gone: list[tuple[Collection, Key]] = []
+
+    def _cascade(self, collection: Collection, key: Key) -> None:
+        self._gone.append((collection, key))
+
+    def _check_removal(self, effect: Effect) -> None:
+        while self._gone:
+            collection, key = self._gone.pop()
+            if self.shelves[collection.name].row(key) is None:
+                super()._cascade(collection, key)
+        super()._check_removal(effect)
+
+
+@caught_by("references.left_dangling_by_the_batch")
+class overlooks_what_its_own_batch_deletes(Model):
+    """What is put must refer to what was there before, or comes with it."""
+
+    def _check_targets(self, collection: Collection, row: StoredRow) -> None:
+        gone = {effect.collection for effect in self._effects if isinstance(effect, Removed)}
+        if gone.isdisjoint({reference.to for reference in collection.references}):
+            super()._check_targets(collection, row)
+
+    def _check_unreferenced(self, collection: Collection, key: Key) -> None:
+        if not any(isinstance(effect, Stored) for effect in self._effects):
+            super()._check_unreferenced(collection, key)
 
 
 # -- revisions and stamps ------------------------------------------------------------------------
@@ -203,7 +247,7 @@ class numbers_after_the_newest_there_is(Model):
         for shelf in self.shelves.values():
             shelf.drop = lambda key, shelf=shelf: self._dropped(shelf, key)
 
-    def _delete(self, shelf: Shelf, key: Key, expect: Any) -> Outcome:
+    def _delete(self, shelf: HeldShelf, key: Key, expect: Any) -> Outcome:
         outcome = super()._delete(shelf, key, expect)
         for stream in shelf.heads:
             of = shelf.collection.stream_of
@@ -211,8 +255,8 @@ class numbers_after_the_newest_there_is(Model):
             shelf.heads[stream] = max(left, default=0)
         return outcome
 
-    def _dropped(self, shelf: Shelf, key: Key) -> StoredRow:
-        return Shelf.drop(shelf, key)
+    def _dropped(self, shelf: HeldShelf, key: Key) -> StoredRow:
+        return HeldShelf.drop(shelf, key)
 
 
 @caught_by("revisions.no_gap_after_a_refusal")
@@ -282,6 +326,25 @@ class remembers_what_it_refused(Wrapper):
 
 
 # -- honesty and embedding -----------------------------------------------------------------------
+
+
+@caught_by("embedding.more_threads_than_connections", "one_winner.threads")
+class loses_a_connection_with_each_refusal(Wrapper):
+    """Has thirty of them."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__(engine)
+        self.left = iter(range(30))
+
+    def commit(self, batch: Batch) -> Receipt:
+        if self.left is None:
+            raise Busy("all connections are in use")
+        try:
+            return self.engine.commit(batch)
+        except Conflict:
+            if next(self.left, None) is None:
+                self.left = None
+            raise
 
 
 @caught_by("honesty.level_fits_capabilities", "honesty.demanded_level")

@@ -9,8 +9,8 @@ from quantkeep import hookimpl
 from quantkeep.backend import Backdoor, Backend, Head, Health
 from quantkeep.batch import Append, Batch, Put, Receipt, Write
 from quantkeep.collection import Collection, Key, SealedRow, StoredRow
+from quantkeep.model import Model
 from quantkeep.query import Query, Tally
-from quantkeep_backends._model import Model
 from quantkeep_backends.memory import MemoryBackend
 
 

@@ -23,8 +23,10 @@ from quantkeep.batch import Append, Batch, Delete, Put, Receipt, Require, Write
 from quantkeep.collection import SealedRow
 from quantkeep.contract import require_level
 from quantkeep.errors import (
+    Corrupt,
     NotFound,
     OutcomeUnknown,
+    PermissionDenied,
     Regression,
     StoreFull,
     Unsupported,
@@ -53,10 +55,18 @@ class JournalBackend(MemoryBackend):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file = self.opened(path)
         self._read = 0  # bytes that were understood
         self._last = b""  # the last line among them
         self._catch_up()
+
+    def opened(self, path: Path, more: int = os.O_NOFOLLOW, mode: int = 0o600) -> int:
+        """The file, which is no link to another, and which nobody else may read."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | more
+        try:
+            return os.open(path, flags, mode)
+        except OSError as error:
+            raise PermissionDenied("the journal cannot be opened") from scrubbed(error)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -149,6 +159,7 @@ class JournalBackend(MemoryBackend):
         data = os.pread(self._file, 2**30, self._read)
         for line in data.splitlines(keepends=True):
             if not self._sound(line):
+                self.met(line)
                 break
             self._replay(documents.decode(line[9:-1].decode(), HOSTS))
             self._read += len(line)
@@ -160,8 +171,13 @@ class JournalBackend(MemoryBackend):
         if os.pread(self._file, len(self._last), start) != self._last:
             raise Regression("the journal is not the one that was read before")
 
+    def met(self, line: bytes) -> None:
+        """A line that is not as it was written: if it was cut short, it was never acknowledged."""
+        if line.endswith(b"\n") or self._sound(line[:-1] + b"\n"):
+            raise Corrupt("a line of the journal is damaged", locator=f"byte {self._read}")
+
     def _sound(self, line: bytes) -> bool:
-        return line.endswith(b"\n") and int(line[:8], 16) == zlib.crc32(line[9:-1])
+        return line.endswith(b"\n") and line[:9] == b"%08x " % zlib.crc32(line[9:-1])
 
     def _cut_torn_tail(self) -> None:
         if os.fstat(self._file).st_size > self._read:

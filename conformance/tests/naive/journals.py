@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,7 +14,7 @@ from naive.journal import Journal, JournalBackend, encoded
 from quantkeep import Capability
 from quantkeep.batch import ANYTHING, Batch, Holding, Put, Receipt
 from quantkeep.collection import SealedRow
-from quantkeep.errors import Busy, Conflict, StoreFull
+from quantkeep.errors import Busy, Conflict, StoreFull, UpgradeNeeded
 from quantkeep.failpoints import passing
 
 
@@ -38,7 +39,8 @@ def caught_by(*clauses: str, perhaps: tuple[str, ...] = ()) -> Callable[[type], 
     return lambda backend: CarelessJournal(backend, clauses, perhaps)
 
 
-KILLS = ("durability.kill_at_random_moments", "durability.kill_at_every_failpoint")
+AT_EVERY_STEP = "durability.kill_at_every_failpoint"
+KILLS = (AT_EVERY_STEP, "durability.kill_at_random_moments", "durability.kill_while_compacting")
 FAULTS = ("faults.disk_full", "faults.disk_error")
 BETWEEN_PROCESSES = (
     "one_winner.processes",
@@ -48,6 +50,8 @@ BETWEEN_PROCESSES = (
     "atomicity.other_processes_see_whole_batches",
     "leases.paused_holder_is_refused",
     "embedding.reopened_in_a_fork",
+    "embedding.what_another_handle_wrote_is_seen",
+    "reopen.raced_by_processes",
     "honesty.second_writer",
 )
 
@@ -74,7 +78,9 @@ class Exclusive(JournalBackend):
 SOUND_EXCLUSIVE = Journal(Exclusive)
 
 
-@caught_by(*KILLS, perhaps=(*FAULTS, "reopen.older_backup_is_noticed"))
+@caught_by(
+    AT_EVERY_STEP, perhaps=(*KILLS, *FAULTS, "reopen.older_backup_is_noticed", "files.torn_tail")
+)
 class acknowledges_before_it_is_durable(Exclusive):
     """Gathers lines, and writes them when there are ten, or at the end."""
 
@@ -104,7 +110,7 @@ class acknowledges_before_it_is_durable(Exclusive):
         super().close()
 
 
-@caught_by(*KILLS, perhaps=FAULTS)
+@caught_by(AT_EVERY_STEP, perhaps=(*KILLS, *FAULTS))
 class rewrites_its_file_in_place(Exclusive):
     """Truncates the file and writes all of it again, for each commit."""
 
@@ -115,7 +121,7 @@ class rewrites_its_file_in_place(Exclusive):
         super()._put(whole)
 
 
-@caught_by("durability.kill_at_every_failpoint", perhaps=(*KILLS, *FAULTS))
+@caught_by(AT_EVERY_STEP, perhaps=(*KILLS, *FAULTS))
 class commits_write_by_write(Exclusive):
     """Each write of a batch in a line of its own."""
 
@@ -127,7 +133,7 @@ class commits_write_by_write(Exclusive):
         self._write(["commit", now, [encoded(last)], *said], self._model.undo)
 
 
-@caught_by("operations.remembered_when_reopened", *KILLS, *FAULTS)
+@caught_by("operations.remembered_when_reopened", AT_EVERY_STEP, *FAULTS, perhaps=(*KILLS, *FAULTS))
 class forgets_operations_when_closed(JournalBackend):
     def _again(self, now: int, writes: list[Any], *operation: Any) -> None:
         super()._again(now, writes)
@@ -182,7 +188,7 @@ class says_no_when_it_was_yes(JournalBackend):
 
 @caught_by(
     "one_winner.nothing_appended_is_lost",
-    perhaps=(*BETWEEN_PROCESSES, "reopen.older_backup_is_noticed"),
+    perhaps=(*BETWEEN_PROCESSES, "reopen.older_backup_is_noticed", "files.torn_tail"),
 )
 class does_without_a_lock(JournalBackend):
     """Looks, and then writes; what others wrote meanwhile is sorted out by whoever reads."""
@@ -203,7 +209,7 @@ class does_without_a_lock(JournalBackend):
         pass
 
 
-@caught_by("atomicity.other_processes_see_whole_batches", perhaps=BETWEEN_PROCESSES)
+@caught_by("embedding.what_another_handle_wrote_is_seen", perhaps=BETWEEN_PROCESSES)
 class reads_what_it_knows_already(JournalBackend):
     """Catches up when it writes, and not when it reads."""
 
@@ -212,7 +218,7 @@ class reads_what_it_knows_already(JournalBackend):
             return read(*arguments)
 
 
-@caught_by("reopen.older_backup_is_noticed")
+@caught_by("reopen.older_backup_is_noticed", perhaps=("files.torn_tail",))
 class builds_on_an_older_backup(JournalBackend):
     def _compare(self) -> None:
         self._read = min(self._read, os.fstat(self._file).st_size)
@@ -251,6 +257,65 @@ class makes_files_named_by_keys(JournalBackend):
 
     def _mark(self, row: SealedRow) -> None:
         try:
-            (self._folder / f"{row.values[0]}").touch()
+            (self._folder / f"{row.values[0]}").touch(0o600)
         except (OSError, ValueError):
             self._passed_over = True
+
+
+@caught_by("files.flips_are_never_silent")
+class takes_damage_for_a_torn_tail(JournalBackend):
+    """Stops at a line that is not sound, whatever follows, as if it were the last."""
+
+    def met(self, line: bytes) -> None:
+        self._passed_over = True
+
+
+@caught_by("files.torn_tail", perhaps=KILLS)
+class appends_behind_a_torn_tail(JournalBackend):
+    def _cut_torn_tail(self) -> None:
+        pass
+
+
+@caught_by("files.private")
+class makes_files_for_everybody(JournalBackend):
+    def opened(self, path: Path, more: int = os.O_NOFOLLOW, mode: int = 0o666) -> int:
+        return super().opened(path, more, mode)
+
+
+@caught_by("files.planted_links")
+class writes_through_links(JournalBackend):
+    """Begins anew what is no journal, wherever it is."""
+
+    def opened(self, path: Path, more: int = 0, mode: int = 0o600) -> int:
+        file = super().opened(path, more, mode)
+        if os.pread(file, 1, 0) not in b"0123456789abcdef":
+            os.ftruncate(file, 0)
+        return file
+
+
+@caught_by("durability.kill_while_compacting", perhaps=KILLS)
+class compacts_in_place(JournalBackend):
+    """Writes the file again over itself, line by line."""
+
+    def compact(self) -> None:
+        with self._lock, self._alone():
+            self._catch_up()
+            lines = os.pread(self._file, 2**30, 0).splitlines(keepends=True)
+            os.ftruncate(self._file, 0)
+            for line in lines:
+                os.write(self._file, line)
+                time.sleep(0.0002)
+
+
+@caught_by("reopen.raced_by_processes")
+class makes_room_if_nobody_else_does(JournalBackend):
+    """Gives up where another process has changed what the keep says of itself meanwhile."""
+
+    def ensure(self, collections: Any, description: str) -> None:
+        known = self._description
+        time.sleep(0.02)
+        with self._lock, self._alone():
+            self._catch_up()
+            if self._description != known:
+                raise UpgradeNeeded("somebody else has changed the schema")
+        super().ensure(collections, description)

@@ -1,0 +1,31 @@
+"""What ``quantkeep.model`` offers to authors of backends keeps the whole contract."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from key_value_backend import Engine
+
+from quantkeep.model import KeyValueKeep
+from quantkeep_conformance.commands import conformance
+
+
+def test_a_key_value_store_with_four_methods_passes_the_kit(tmp_path):
+    report = tmp_path / "report.json"
+    arguments = ("kv://", "--plugin", "key_value_backend:", "--json", str(report), "--seed", "5")
+    result = CliRunner().invoke(conformance, arguments)
+    assert result.exit_code == 0, result.output
+    said = json.loads(report.read_text())
+    assert said["failed"] == []
+    assert "identity.null_in_unique_is_a_value" in said["passed"]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_the_state_tells_keeps_apart_and_only_goes_up(times):
+    one, other = KeyValueKeep(Engine()), KeyValueKeep(Engine())
+    for keep in (one, other):
+        assert keep.state() == ("", 0)
+        for _ in range(times):
+            keep.count_write()
+    assert one.state()[1] == other.state()[1] == times
+    assert one.state()[0] != other.state()[0]

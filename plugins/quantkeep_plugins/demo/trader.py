@@ -45,12 +45,9 @@ def work(keep: Keep, job: Job) -> None:
 def _session(keep: Keep, account: str) -> Session:
     """The session as it was last saved, and in its events what the tape has beyond it."""
     try:
-        session = keep.sessions.resume(account, tape=keep.tape)
+        return keep.sessions.resume(account)
     except NotFound:
-        session = keep.sessions.start(account, mode="paper", account=account)
-    if not session.watermarks:  # nothing is on the tape yet
-        _save(keep, session)
-    return session
+        return keep.sessions.start(account, mode="paper", account=account)
 
 
 def _save(keep: Keep, session: Session, snapshot: SnapshotType | None = None) -> None:

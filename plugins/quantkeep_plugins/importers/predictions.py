@@ -26,7 +26,7 @@ from quantkeep.predictions import (
     User,
     as_decimal,
 )
-from quantkeep_plugins.importers.knowledge.source import Instants, json_lines, need
+from quantkeep_plugins.importers.source import Instants, json_lines, need
 
 Finer = Literal["refuse", "round"]
 

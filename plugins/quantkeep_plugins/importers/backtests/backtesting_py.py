@@ -13,7 +13,7 @@ from typing import Any, Final
 from quantkeep import InvalidValue, NotFound
 from quantkeep_plugins.importers.backtests.cells import columns, plain, rows
 from quantkeep_plugins.importers.backtests.storing import Result, day, in_order
-from quantkeep_plugins.importers.knowledge.source import json_file, json_lines
+from quantkeep_plugins.importers.source import json_file, json_lines
 
 _SUMMARY: Final = {
     "Win Rate [%]": "win_rate",

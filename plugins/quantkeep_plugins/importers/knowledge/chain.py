@@ -29,8 +29,8 @@ from quantkeep.knowledge import (
 from quantkeep.store import PendingBatch
 from quantkeep_plugins.importers.knowledge.figures import key_metrics
 from quantkeep_plugins.importers.knowledge.reporting import Imported
-from quantkeep_plugins.importers.knowledge.source import Instants, json_file, json_lines, need
 from quantkeep_plugins.importers.knowledge.storing import Backtests, rows
+from quantkeep_plugins.importers.source import Instants, json_file, json_lines, need
 
 FILES: Final = (
     "iterations", "strategies", "backtests", "scores", "failures", "constraint_sets", "provenance",

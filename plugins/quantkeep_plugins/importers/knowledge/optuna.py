@@ -23,8 +23,8 @@ from quantkeep.knowledge import (
 from quantkeep.store import PendingBatch
 from quantkeep_plugins.importers.knowledge.figures import key_metrics
 from quantkeep_plugins.importers.knowledge.reporting import Imported
-from quantkeep_plugins.importers.knowledge.source import Instants
 from quantkeep_plugins.importers.knowledge.storing import Backtests, rows
+from quantkeep_plugins.importers.source import Instants
 
 if TYPE_CHECKING:
     import sqlite3

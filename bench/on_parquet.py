@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Measure quantkeep on Parquet against pyarrow doing the same durable work, in the same run.
+
+    python bench/on_parquet.py [--rows 1000000] [--json bench/results/parquet.json] [--memory]
+
+Ratios are ours / raw, medians of interleaved pairs; targets are ratios to stay under. By hand, an
+append is a synced Parquet file; nothing there finds duplicates, numbers rows or proves what it
+read.
+"""
+
+import argparse
+import copy
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import raw_segments
+import samples
+import timing
+from timing import Figure, race
+
+import quantkeep
+from quantkeep import Keep, Query, Where
+from quantkeep.tape import Trade
+
+PAPER = (Where("mode", "==", "paper"), Where("account", "==", "default"))
+
+
+def appends(keep: Keep, raw: raw_segments.Trades, rows: int) -> Iterator[Figure]:
+    """One by one, by the hundred, by ten thousand; and all at once, from Arrow."""
+    made = iter(range(0, 1 << 40, 1 << 20))
+
+    def fresh(count: int) -> list[Trade]:
+        return samples.trades(count, next(made))
+
+    singles = fresh(2_000)
+    yield race(
+        "append 1 trade",
+        lambda run: lambda: keep.tape.append(singles[run]),
+        lambda run: lambda: raw.append(singles[run]),
+        runs=300, rows=1, target=1.25,
+    )  # fmt: skip
+    for count, runs in ((100, 30), (10_000, 7)):
+        batches = [fresh(count) for _ in range(runs + timing.warm_ups(runs))]
+        yield race(
+            f"append {count:,} trades",
+            lambda run, batches=batches: lambda: keep.tape.append(batches[run]),  # type: ignore[misc]
+            lambda run, batches=batches: lambda: raw.extend(batches[run]),  # type: ignore[misc]
+            runs=runs, rows=count, target=1 / 0.85,
+        )  # fmt: skip
+    many = fresh(rows)
+    yield race(
+        f"append {rows:,} trades",
+        lambda run: partial(keep.tape.append, _renamed(many, run)),
+        lambda run: partial(raw.extend, _renamed(many, run)),
+        runs=1, rows=rows, target=1 / 0.85,
+    )  # fmt: skip
+    tables = [raw_segments.table(_renamed(many, run)) for run in (10, 11, 12, 13)]
+    yield race(
+        f"append {rows:,} trades from Arrow",
+        lambda run: lambda: _append_arrow(keep, tables[run]),
+        lambda run: lambda: raw.write(tables[run]),
+        runs=3, rows=rows, target=1 / 0.85,
+    )  # fmt: skip
+
+
+def _renamed(trades: list[Trade], run: int) -> list[Trade]:
+    return [trade.replace(uid=f"{trade.uid}-{run}") for trade in trades]
+
+
+def _append_arrow(keep: Keep, table: pa.Table) -> None:
+    trades = keep.table(Trade)
+    keep.commit(trades.append_arrow(table))
+
+
+def reads(keep: Keep, raw: raw_segments.Trades, state: str) -> Iterator[Figure]:
+    """Arrow on both sides, and the newest as records."""
+    trades = keep.table(Trade)
+    rows = trades.count()
+    yield race(
+        f"full scan, {rows:,} trades, {state}",
+        lambda run: lambda: trades.arrow(batch_rows=1 << 16).read_all(),
+        lambda run: raw.read,
+        runs=3, rows=rows, target=1 / 0.85,
+    )  # fmt: skip
+    latest = trades.last(*PAPER, order=("timestamp",))
+    assert latest is not None
+    until = latest.timestamp - timedelta(hours=6)
+    since = until - timedelta(days=1)
+    day = Query(where=(*PAPER, Where("symbol", "==", "BTC/USDT"),
+                       Where("timestamp", ">=", since), Where("timestamp", "<", until)),
+                order=("timestamp",))  # fmt: skip
+    found = trades.arrow(day).read_all().num_rows
+    assert found == raw.between("BTC/USDT", since, until).num_rows
+    yield race(
+        f"one symbol, one day ({found:,} trades), {state}",
+        lambda run: lambda: trades.arrow(day).read_all(),
+        lambda run: lambda: raw.between("BTC/USDT", since, until),
+        runs=7, rows=found, target=1.0,
+    )  # fmt: skip
+    newest = Query(where=PAPER, order=("timestamp",), limit=100, take="last")
+    yield race(
+        f"newest 100 trades, {state}",
+        lambda run: lambda: trades.arrow(newest).read_all(),
+        lambda run: lambda: raw.newest(100),
+        runs=10, rows=100, target=3.0,
+    )  # fmt: skip
+
+
+def saves(folder: Path) -> Iterator[Figure]:
+    """One changed position of 14; by hand, the whole state as a synced file of JSON."""
+    keep = quantkeep.open(f"parquet:///{folder}/state")
+    session = keep.sessions.start("bench", mode="paper")
+    session.snapshot_every = None
+    held = samples.positions(14)
+    session["positions"] = samples.positions(14)
+    session.save()
+    path = folder / "state.json"
+
+    def change(run: int) -> timing.Work:
+        key = f"S{run * 37 % 14}/USDT"
+
+        def save() -> None:
+            session["positions"][key] = {**copy.deepcopy(held[key]), "mark_price": run / 7}
+            session.save()
+
+        return save
+
+    yield race(
+        "save 10 KB state, one position changed",
+        change, lambda run: lambda: _replace(path, json.dumps(held).encode()),
+        runs=150, rows=1, target=1.5,
+    )  # fmt: skip
+    keep.close()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def opening(folder: Path, commits: int) -> Iterator[Figure]:
+    """Small commits, before and after they are compacted; by hand, the files of the log read."""
+    url, logs = f"parquet:///{folder}/many", folder / "many" / "_log"
+    with quantkeep.open(url) as keep:
+        for trade in samples.trades(commits):
+            keep.tape.append(trade)
+    for state, target in (("before compaction", 10.0), ("after compaction", 0.2)):
+        yield race(
+            f"open a keep of {commits:,} commits, {state}",
+            lambda run: lambda: quantkeep.open(url).close(),
+            lambda run: lambda: [path.read_bytes() for path in logs.iterdir()],
+            runs=3, rows=commits, target=target,
+        )  # fmt: skip
+        with quantkeep.open(url) as keep:
+            keep.backend.compact()
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def memory(folder: Path, rows: int) -> Iterator[Figure]:
+    """The peak of a process that streams ten times *rows*, and of one that streams *rows*."""
+    table = raw_segments.table(samples.trades(rows))
+    url = f"parquet:///{folder}/stream"
+    peaks = []
+    with quantkeep.open(url) as keep:
+        for portion in range(10):
+            uids = pa.array([f"{portion}-{n}" for n in range(table.num_rows)])
+            place = table.column_names.index("uid")
+            _append_arrow(keep, table.set_column(place, "uid", uids))
+            if portion in (0, 9):
+                keep.backend.compact()
+                peaks.append(_peak(url))
+    yield Figure(
+        path=f"peak memory, streaming {10 * rows:,} rows against {rows:,} (MB)",
+        ours=peaks[1] / 1e6, raw=peaks[0] / 1e6, ratio=peaks[1] / peaks[0],
+        runs=1, rows=10 * rows, target=1.2,
+    )  # fmt: skip
+
+
+def _peak(url: str) -> int:
+    program = (
+        "import resource, quantkeep\n"
+        "from quantkeep.tape import Trade\n"
+        f"keep = quantkeep.open({url!r})\n"
+        "rows = sum(batch.num_rows for batch in keep.table(Trade).arrow())\n"
+        "assert rows\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return int(said.stdout)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rows", type=int, default=1_000_000, help="of the largest append")
+    arguments.add_argument("--commits", type=int, default=10_000, help="of the keep to be opened")
+    arguments.add_argument(
+        "--memory", action="store_true", help="only stream ten times as many rows"
+    )
+    arguments.add_argument("--json", type=Path, help="where to write the figures")
+    said = arguments.parse_args()
+    figures: list[Figure] = []
+
+    def measured(some: Iterator[Figure]) -> None:
+        for figure in some:
+            timing.show(figure)
+            figures.append(figure)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if said.memory:
+            measured(memory(folder, said.rows))
+        else:
+            with quantkeep.open(f"parquet:///{folder}/tape") as keep:
+                raw = raw_segments.Trades(folder / "raw")
+                measured(appends(keep, raw, said.rows))
+                measured(reads(keep, raw, "as appended"))
+                keep.backend.compact()
+                measured(reads(keep, raw, "compacted"))
+            measured(saves(folder))
+            measured(opening(folder, said.commits))
+    if said.json:
+        said.json.parent.mkdir(parents=True, exist_ok=True)
+        timing.write(figures, said.json, rows=said.rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@
 
 The server is started here, with an append-only file that every write is synced to (``always``), on
 the disk of the temporary folder; ``--fsync everysec`` is what most run. Ratios are ours / raw,
-medians of interleaved pairs; targets as in ``run.py``.
+medians of interleaved pairs; targets as in ``on_sqlite.py``.
 """
 
 import argparse

@@ -1,190 +1,88 @@
 #!/usr/bin/env python3
-"""Measure quantkeep on SQLite against sqlite3 doing the same durable work, in the same run.
+"""Measure everything, one after the other, and put the figures into the docs.
 
-    python bench/run.py [--rows 1000000] [--json bench/results/sqlite.json]
+    python bench/run.py                     all, at full size: take an hour, and an idle machine
+    python bench/run.py on_sqlite on_redis  some of it
+    python bench/run.py --rows 100000       smaller
+    python bench/run.py --tables            measure nothing: only the docs, from bench/results/
 
-Ratios are ours / raw, medians of interleaved pairs; targets are throughput ratios of the raw path,
-turned round where they were said that way.
+Each part is a program of its own beside this file, with options of its own.
 """
 
 import argparse
-import copy
 import json
-import tempfile
-from collections.abc import Iterator
-from datetime import timedelta
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-import raw_sqlite
-import samples
-import timing
-from timing import Figure, race
+from timing import told
 
-import quantkeep
-from quantkeep import Keep
-from quantkeep.tape import Trade
-
-
-def appends(keep: Keep, raw: raw_sqlite.Trades, rows: int) -> Iterator[Figure]:
-    """One by one, by the hundred, by ten thousand, and all at once."""
-    made = iter(range(0, 1 << 40, 1 << 20))
-
-    def fresh(count: int) -> list[Trade]:
-        return samples.trades(count, next(made))
-
-    singles = fresh(2_000)
-    yield race(
-        "append 1 trade",
-        lambda run: lambda: keep.tape.append(singles[run]),
-        lambda run: lambda: raw.append(singles[run]),
-        runs=400, rows=1, target=1.3,
-    )  # fmt: skip
-    with_id = [t.replace(uid=f"op-{n}") for n, t in enumerate(singles)]
-    yield race(
-        "append 1 trade with an operation id",
-        lambda run: lambda: keep.tape.append(with_id[run], op_id=f"op-{run}"),
-        lambda run: lambda: raw.append(with_id[run]),
-        runs=400, rows=1, target=1.3,
-    )  # fmt: skip
-    for count, runs in ((100, 40), (10_000, 7), (rows, 1)):
-        batches = [fresh(count) for _ in range(runs + timing.warm_ups(runs))]
-        yield race(
-            f"append {count:,} trades",
-            lambda run, batches=batches: lambda: keep.tape.append(batches[run]),  # type: ignore[misc]
-            lambda run, batches=batches: lambda: raw.extend(batches[run]),  # type: ignore[misc]
-            runs=runs, rows=count, target=1 / 0.8 if count > 100 else 1 / 0.85,
-        )  # fmt: skip
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PARTS = {
+    "on_sqlite": "sqlite",
+    "on_postgresql": "postgresql",
+    "on_redis": "redis",
+    "on_parquet": "parquet",
+    "on_json": "json",
+    "backtests": "backtests",
+    "knowledge": "knowledge",
+}
+SIZED = [part for part in PARTS if part.startswith("on_")]
+# A table stands between these two lines, under the name of its results.
+PLACE = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def reads(keep: Keep, raw: raw_sqlite.Trades) -> Iterator[Figure]:
-    """As records on both sides: raw rows are made into trades by hand."""
-    yield race(
-        "newest 100 trades",
-        lambda run: lambda: keep.tape.trades(mode="paper", account="default", limit=100),
-        lambda run: lambda: [*map(raw_sqlite.trade, raw.newest(100))],
-        runs=50, rows=100, target=1.3,
-    )  # fmt: skip
-    since = samples.START + timedelta(minutes=10)
-    until = since + timedelta(hours=6)
-    found = len(keep.tape.trades(mode="paper", symbol="BTC/USDT", since=since, until=until))
-    yield race(
-        f"one symbol, six hours ({found:,} trades)",
-        lambda run: lambda: keep.tape.trades(
-            mode="paper", symbol="BTC/USDT", since=since, until=until
-        ),
-        lambda run: lambda: [*map(raw_sqlite.trade, raw.between("BTC/USDT", since, until))],
-        runs=15, rows=found, target=1.3,
-    )  # fmt: skip
+def measure(part: str, rows: int | None) -> None:
+    """Run one part, and keep its figures."""
+    command = [sys.executable, HERE / f"{part}.py", "--json", RESULTS / f"{PARTS[part]}.json"]
+    if rows is not None and part in SIZED:
+        command += ["--rows", str(rows)]
+    print(part, flush=True)
+    subprocess.run(command, check=True)
 
 
-def states(folder: Path, count: int, size: str) -> Iterator[Figure]:
-    """One position changed and saved; all of it saved; loaded again."""
-    url = f"sqlite:///{folder}/state-{count}.db"
-    keep, raw = quantkeep.open(url), raw_sqlite.States(folder / f"state-{count}.raw")
-    session = keep.sessions.start("bench", mode="paper")
-    session.snapshot_every = None
-    held = samples.positions(count)
-    session["positions"] = samples.positions(count)
-    session["engine"] = {"tick": 0}
-    session.save()
-    raw.save(("positions", key, json.dumps(p)) for key, p in held.items())
+def fill(page: Path) -> None:
+    """Put today's figures into the tables of *page*."""
+    text = page.read_text(encoding="utf-8")
+    filled = PLACE.sub(lambda found: f"{found[1]}{table(found[2])}{found[3]}", text)
+    if filled != text:
+        page.write_text(filled, encoding="utf-8")
+        print(f"{page}: figures of today", flush=True)
 
-    def change(run: int) -> tuple[str, dict[str, object]]:
-        key = f"S{run * 37 % count}/USDT"
-        return key, {**copy.deepcopy(held[key]), "mark_price": run / 7}
 
-    def ours(run: int) -> timing.Work:
-        key, position = change(run)
+def table(results: str) -> str:
+    """The figures of bench/results/*results*.json as Markdown."""
+    said = json.loads((RESULTS / f"{results}.json").read_text(encoding="utf-8"))
+    rows = "".join(map(_row, said["figures"]))
+    return f"| path | ours | raw | ratio | target | met |\n|---|---:|---:|---:|---:|:-:|\n{rows}"
 
-        def save() -> None:
-            session["positions"][key] = position
-            session["engine"]["tick"] = run
-            session.save()
 
-        return save
-
-    def by_hand(run: int) -> timing.Work:
-        key, position = change(run)
-        return lambda: raw.save(
-            [
-                ("positions", key, json.dumps(position)),
-                ("engine", "tick", json.dumps(run)),
-            ]
-        )
-
-    yield race(
-        f"save {size} state, one position changed", ours, by_hand, runs=200, rows=1, target=1.5
+def _row(figure: dict[str, Any]) -> str:
+    met = "yes" if figure["met"] else "**no**"
+    return (
+        f"| {figure['path']} | {told(figure['ours'])} | {told(figure['raw'])} "
+        f"| {figure['ratio']:.2f} | {figure['target']:.2f} | {met} |\n"
     )
-
-    def whole(run: int) -> timing.Work:
-        positions = {key: {**copy.deepcopy(p), "mark_price": run / 3} for key, p in held.items()}
-
-        def save() -> None:
-            session["positions"] = positions
-            session.save()
-
-        return save
-
-    def whole_by_hand(run: int) -> timing.Work:
-        positions = {key: {**copy.deepcopy(p), "mark_price": run / 3} for key, p in held.items()}
-        return lambda: raw.save(("positions", key, json.dumps(p)) for key, p in positions.items())
-
-    yield race(
-        f"save {size} state, everything changed",
-        whole,
-        whole_by_hand,
-        runs=10,
-        rows=count,
-        target=1.3,
-    )
-    session.stop()
-
-    def resumed(run: int) -> timing.Work:
-        def resume() -> None:
-            again = keep.sessions.resume("bench")
-            assert len(again["positions"]) == count
-            again.close()
-
-        return resume
-
-    yield race(
-        f"resume {size} state",
-        resumed,
-        lambda run: lambda: {key: json.loads(body) for _, key, body in raw.load()},
-        runs=10, rows=count, target=3.0,
-    )  # fmt: skip
-    keep.close()
-
-
-def opening(folder: Path) -> Iterator[Figure]:
-    """An existing keep, in a process that has imported what it needs."""
-    path = folder / "open.db"
-    quantkeep.open(f"sqlite:///{path}").close()
-    yield race(
-        "open an existing keep",
-        lambda run: lambda: quantkeep.open(f"sqlite:///{path}").close(),
-        lambda run: lambda: raw_sqlite.connect(path).close(),
-        runs=20, rows=0, target=20.0,
-    )  # fmt: skip
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rows", type=int, default=1_000_000, help="of the largest append")
-    arguments.add_argument("--json", type=Path, help="where to write the figures")
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    arguments.add_argument("--rows", type=int, help="of the largest append")
+    arguments.add_argument("--tables", action="store_true", help="only fill the docs")
     said = arguments.parse_args()
-    figures: list[Figure] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with quantkeep.open(f"sqlite:///{folder}/tape.db") as keep:
-            raw = raw_sqlite.Trades(folder / "tape.raw")
-            figures += [*appends(keep, raw, said.rows), *reads(keep, raw)]
-        figures += [*states(folder, 14, "10 KB"), *states(folder, 1_400, "1 MB"), *opening(folder)]
-    for figure in figures:
-        timing.show(figure)
-    if said.json:
-        said.json.parent.mkdir(parents=True, exist_ok=True)
-        timing.write(figures, said.json, rows=said.rows)
+    unknown = sorted({*said.parts} - {*PARTS})
+    if unknown:
+        arguments.error(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    for part in [] if said.tables else said.parts or PARTS:
+        measure(part, said.rows)
+    for page in sorted((HERE.parent / "docs").glob("*.md")):
+        fill(page)
 
 
 if __name__ == "__main__":

@@ -81,14 +81,15 @@ def _seconds(work: Work) -> float:
 def show(figure: Figure) -> None:
     """One line of the table."""
     print(
-        f"{figure.path:44} {_told(figure.ours):>10} {_told(figure.raw):>10} "
+        f"{figure.path:44} {told(figure.ours):>10} {told(figure.raw):>10} "
         f"{figure.ratio:6.2f}x  target {figure.target:.2f}x {'met' if figure.met else 'MISSED'}",
         flush=True,
     )
 
 
-def _told(seconds: float) -> str:
-    return f"{seconds * 1e6:.0f} us" if seconds < 0.01 else f"{seconds * 1e3:.0f} ms"
+def told(seconds: float) -> str:
+    """A duration for people, in microseconds or milliseconds."""
+    return f"{seconds * 1e6:,.0f} µs" if seconds < 0.01 else f"{seconds * 1e3:,.0f} ms"
 
 
 def write(figures: list[Figure], path: Path, **more: Any) -> None:

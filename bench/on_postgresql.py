@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure quantkeep on PostgreSQL against psycopg doing the same durable work, in the same run.
 
-    python bench/postgresql.py [--rows 200000] [--json bench/results/postgresql.json]
+    python bench/on_postgresql.py [--rows 200000] [--json bench/results/postgresql.json]
 
 A server of its own is started. Ratios are ours / raw, medians of interleaved pairs.
 """

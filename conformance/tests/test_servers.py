@@ -1,5 +1,7 @@
 """The servers that the kit starts: real ones, that can be stopped, killed and started again."""
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from quantkeep_conformance import servers
-from quantkeep_conformance.servers import Server, ServerUnavailable, _process
+from quantkeep_conformance.servers import Server, ServerUnavailable, _postgresql, _process
 from quantkeep_conformance.serving import serving
 
 NAMES = tuple(servers.STARTERS)
@@ -98,8 +100,23 @@ def test_a_bucket_is_there_and_conditional_puts_are_honoured():
             urlopen(thing)
 
 
+@pytest.fixture
+def within_reach(monkeypatch):
+    """Binaries that an ordinary user may run: root's own environments may be closed to others."""
+    with _process.scratch("quantkeep-binaries-") as root:
+        root.chmod(0o755)
+        if os.geteuid() == 0:
+            for name in WITH_FILES:
+                shutil.copy(servers.find_redis(name), root)
+                monkeypatch.setenv(f"{servers.ENVIRONMENT}{name.upper()}_BIN", str(root))
+            demoted = _postgresql._demotion(root)
+            folder = _postgresql._reachable(root, servers.find_postgresql(), demoted)
+            monkeypatch.setenv(f"{servers.ENVIRONMENT}POSTGRESQL_BIN", str(folder))
+        yield
+
+
 @pytest.mark.parametrize("name", ["postgresql", *WITH_FILES])
-def test_an_ordinary_user_starts_them_too(name):
+def test_an_ordinary_user_starts_them_too(name, within_reach):
     """Where root runs this, a child gives its powers up: PostgreSQL is then not demoted."""
     program = (
         "import encodings.idna, os\n"

@@ -8,7 +8,14 @@ from quantkeep.backend import Backdoor, Backend, Capability, Head, Health
 from quantkeep.batch import Batch, Receipt
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.contract import regressed
-from quantkeep.errors import Busy, Closed, OutcomeUnknown, QuantkeepError, Unavailable
+from quantkeep.errors import (
+    Busy,
+    Closed,
+    OutcomeUnknown,
+    PermissionDenied,
+    QuantkeepError,
+    Unavailable,
+)
 from quantkeep.query import Query, Tally
 from quantkeep_backends._sql.engine import Inexact
 from quantkeep_backends.postgresql import schema as tables
@@ -35,7 +42,7 @@ CAPABILITIES: Final = (
 )
 
 _NOW: Final = f"SELECT {microseconds_sql('clock_timestamp()')}"
-_RESOLVING: Final = 10.0  # seconds to find out what became of a commit
+_RESOLVING: Final = 10.0  # seconds to find out what became of a commit, at most
 
 
 class PostgresqlBackend(Backend):
@@ -96,11 +103,11 @@ class PostgresqlBackend(Backend):
 
     def _resolved(self, batch: Batch, unknown: OutcomeUnknown) -> Receipt:
         """The same batch again, which its operation id makes safe, until somebody answers."""
-        until = time.monotonic() + _RESOLVING
+        until = time.monotonic() + min(_RESOLVING, self._database.settings.timeout)
         while time.monotonic() < until:
             try:
                 return self._committed(batch)
-            except (Unavailable, Busy, OutcomeUnknown) as error:
+            except (Unavailable, Busy, OutcomeUnknown, PermissionDenied) as error:
                 if not (error.retryable or isinstance(error, OutcomeUnknown)):
                     raise unknown from unknown.__cause__
                 time.sleep(0.1)

@@ -10,7 +10,11 @@ from psycopg.adapt import PyFormat
 from psycopg.pq import Format, TransactionStatus
 from sqlalchemy.pool import PoolProxiedConnection
 
+from quantkeep_backends.postgresql.bounded import BoundedConnection
+
 Cursor = psycopg.RawCursor[tuple[Any, ...]]
+
+_AN_HOUR: Final = 3600.0  # seconds
 
 _BIGINT, _INTEGER, _BYTEA, _TEXT = 20, 23, 17, 25  # type numbers, fixed for ever
 _DATE, _TIMESTAMPTZ, _UUID, _JSON = 1082, 1184, 2950, 114
@@ -72,7 +76,37 @@ class Link:
 
     def copying(self, sql: str) -> Any:
         """The context in which rows are written to a ``COPY ... FROM STDIN``."""
+        # The time of a statement includes that of the rows on their way
+        self._limit("SET LOCAL statement_timeout = 0")
         return self._cursor(0).copy(sql)
+
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Within it, a statement may take an hour: there is work that grows with what is stored."""
+        connection = self.connection
+        if not isinstance(connection, BoundedConnection):
+            yield
+            return
+        patience, inside = connection.patience, not self.is_idle
+        self._limit(f"SET {'LOCAL ' if inside else ''}statement_timeout = 0")
+        connection.patience = max(patience, _AN_HOUR)
+        try:
+            yield
+        finally:
+            connection.patience = patience
+            if not inside:
+                self.undo()
+                with suppress(psycopg.Error):
+                    self._limit("RESET statement_timeout")
+
+    def _limit(self, sql: str) -> None:
+        if self._is_limited:
+            self.script(sql)
+
+    @property
+    def _is_limited(self) -> bool:
+        """Whether the server was told to end statements that take long."""
+        return isinstance(self.connection, BoundedConnection) and self.connection.limited
 
     def _cursor(self, number: int) -> Cursor:
         while len(self._cursors) <= number:

@@ -25,6 +25,7 @@ from quantkeep_backends.postgresql.errors import (
     LostMidway,
     is_lost,
     lost,
+    may_pass,
     sqlstate,
     translated,
 )
@@ -94,7 +95,7 @@ class Database:
             try:
                 return self._with_link(work)
             except psycopg.Error as error:
-                if not is_lost(error):
+                if not may_pass(error):
                     raise
             return self._with_link(work)
 
@@ -124,7 +125,7 @@ class Database:
                 try:
                     return self._with_link(work)
                 except psycopg.Error as error:
-                    if sqlstate(error) not in RETRIED and not is_lost(error):
+                    if sqlstate(error) not in RETRIED and not may_pass(error):
                         raise
                     time.sleep(random.uniform(0, pause))  # noqa: S311  # no secret
             return self._with_link(work)

@@ -21,11 +21,15 @@ from quantkeep.errors import (
     Unavailable,
     WriterPoisoned,
 )
+from quantkeep_backends.postgresql.bounded import Stalled
 
 RETRIED: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 UNIQUE: Final = "23505"
 FOREIGN_KEY: Final = "23503"
 GUARD: Final = "22012"  # a division by zero: a guard of ours said no
+
+
+_SLOW: Final = (Stalled, psycopg.errors.ConnectionTimeout)
 
 
 class LostMidway(Exception):  # no error yet: the caller knows what it meant
@@ -45,6 +49,16 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
 
+def may_pass(error: Exception) -> bool:
+    """Whether *error* is of a lost connection, and another one may be had at once.
+
+    It is not where the server has used up the time that it has, or does not let us in.
+    """
+    if not is_lost(error) or isinstance(error, _SLOW):
+        return False
+    return not isinstance(translated(error, ""), PermissionDenied | NotFound)
+
+
 _SHUT_DOWN: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 
 
@@ -52,6 +66,8 @@ def translated(error: Exception, where: str) -> QuantkeepError:
     """The typed error that says what *error* means for the keep at *where*; nothing was applied."""
     if isinstance(error, OSError):
         return Unavailable(f"{where}: {error.strerror or error}")
+    if isinstance(error, Stalled):
+        return Unavailable(f"{where}: {error}")
     if isinstance(error, psycopg.InterfaceError):
         return Closed("this keep was closed while it was used; open it again")
     state = sqlstate(error)
@@ -128,6 +144,7 @@ _WORDS: Final[tuple[tuple[str, Meaning], ...]] = (
     ("no password supplied", (PermissionDenied, "the server wants a password: put one in the URL")),
     ("no pg_hba.conf entry", (PermissionDenied, "the server does not let this user in from here")),
     ("authentication failed", _CLASSES["28"]),
+    (r'role ".*" is not permitted to log in', _CLASSES["28"]),
     (
         r'role ".*" does not exist',
         (PermissionDenied, "the server does not know this user: check the name in the URL"),

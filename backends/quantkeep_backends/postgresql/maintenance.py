@@ -81,8 +81,9 @@ class Maintenance:
         )
 
         def work(link: Link) -> dict[str, int]:
-            found = {n: _number(link, f"SELECT count(*) FROM {table(n)}") for n in names}
-            found["bytes"] = _number(link, bytes_of, schema)
+            with link.unhurried():
+                found = {n: _number(link, f"SELECT count(*) FROM {table(n)}") for n in names}
+                found["bytes"] = _number(link, bytes_of, schema)
             return found
 
         return self._database.read(work)
@@ -93,9 +94,13 @@ class Maintenance:
         """References, and that no log lacks an entry; pages are the server's to check."""
         peers = self._tools.peers()
         try:
-            return self._database.read(lambda link: [*self._problems(link, peers)])
+            return self._database.read(lambda link: self._checked(link, peers))
         except QuantkeepError as error:
             return [str(error)]
+
+    def _checked(self, link: Link, peers: Mapping[str, Collection]) -> list[str]:
+        with link.unhurried():
+            return [*self._problems(link, peers)]
 
     def _problems(self, link: Link, peers: Mapping[str, Collection]) -> Iterator[str]:
         for collection in peers.values():
@@ -165,8 +170,9 @@ class Maintenance:
         names = (*self._tools.peers(), STREAMS)
 
         def work(link: Link) -> None:
-            for name in names:
-                link.script(f"VACUUM (ANALYZE) {self._database.engine.table(name)}")
+            with link.unhurried():
+                for name in names:
+                    link.script(f"VACUUM (ANALYZE) {self._database.engine.table(name)}")
 
         self._database.write(work)
 

@@ -6,10 +6,10 @@ import queue
 from collections import deque
 from typing import Any, Final
 
-import psycopg
 import sqlalchemy as sa
 
 from quantkeep.errors import Busy, Closed, InvalidUrl
+from quantkeep_backends.postgresql.bounded import BoundedConnection
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.settings import Settings
 
@@ -107,7 +107,9 @@ class OwnPool(Pool):
 
     def _connected(self) -> Link:
         settings = self._settings
-        connection = psycopg.connect(**settings.connecting(), autocommit=True)
+        connection = BoundedConnection.connect(**settings.connecting(), autocommit=True)
+        connection.patience = settings.timeout
+        connection.limited = settings.prepare
         connection.prepared_max = _PREPARED
         connection.prepare_threshold = 5 if settings.prepare else None
         return Link(connection, [], prepare=settings.prepare)

@@ -92,7 +92,8 @@ class _Migration:
         script += [*_record(self._engine, todo)]
         script.append(_remember(self._engine, "description", description))
         try:
-            self._link.script(";\n".join(script))
+            with self._link.unhurried():
+                self._link.script(";\n".join(script))
         except psycopg.Error as error:
             complaint = _complaint(error)
             if complaint is None:

@@ -1,5 +1,6 @@
 """What a URL may set."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import unquote
@@ -19,7 +20,7 @@ _LIBPQ: Final = (
     "target_session_attrs", "host", "port", "user", "password",
 )  # fmt: skip
 _OWN: Final = (
-    "schema", "pool_size", "pool_timeout", "connect_timeout", "lock_timeout", "prepare",
+    "schema", "pool_size", "pool_timeout", "connect_timeout", "timeout", "lock_timeout", "prepare",
     "synchronous_commit",
 )  # fmt: skip
 
@@ -32,7 +33,8 @@ class Settings:
     pool_size: int = 16
     pool_timeout: float = 30.0  # seconds
     connect_timeout: int = 10
-    lock_timeout: float = 30.0
+    timeout: float = 30.0
+    lock_timeout: float = 20.0
     prepare: bool = True
     synchronous_commit: str | None = None
     target: dict[str, Any] = attrs.field(factory=dict, repr=False)  # of libpq; has the password
@@ -50,6 +52,7 @@ class Settings:
             pool_size=url.option("pool_size", _within(1, 1000), usual.pool_size),
             pool_timeout=url.option("pool_timeout", _seconds, usual.pool_timeout),
             connect_timeout=url.option("connect_timeout", _within(1, 3600), usual.connect_timeout),
+            timeout=url.option("timeout", _patience, usual.timeout),
             lock_timeout=url.option("lock_timeout", _seconds, usual.lock_timeout),
             prepare=url.option("prepare", yes_or_no, usual.prepare),
             synchronous_commit=url.option("synchronous_commit", _level, None),
@@ -66,14 +69,17 @@ class Settings:
             "keepalives_idle": 30,  # a server that is gone is noticed within a minute
             "keepalives_interval": 10,
             "keepalives_count": 3,
+            "tcp_user_timeout": math.ceil(self.timeout * 1000),
         }
         if self.prepare:  # a pooler, which prepare=no is for, does not know options
             said["options"] = self._options()
         return {**said, **self.target}
 
     def _options(self) -> str:
-        milliseconds = int(self.lock_timeout * 1000)
-        options = f"-c lock_timeout={milliseconds} -c standard_conforming_strings=on"
+        locks = int(self.lock_timeout * 1000)
+        statements = math.ceil(self.timeout * 900)  # the server is to give up a little earlier
+        options = f"-c lock_timeout={locks} -c statement_timeout={statements}"
+        options += " -c standard_conforming_strings=on"
         if self.synchronous_commit is not None:
             options += f" -c synchronous_commit={self.synchronous_commit}"
         return options
@@ -108,6 +114,13 @@ def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 <= seconds <= 86_400:
         raise ValueError("expected seconds, up to a day")
+    return seconds
+
+
+def _patience(text: str) -> float:
+    seconds = float(text)
+    if not 0.01 <= seconds <= 86_400:
+        raise ValueError("expected seconds, from 0.01 up to a day")
     return seconds
 
 

@@ -1,0 +1,61 @@
+"""Connections on which nobody waits for ever for a server that has stopped answering."""
+
+import math
+import time
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+
+RV = TypeVar("RV")
+
+_LOOKS: Final = 4  # at the clock, within the time that is allowed
+_OFTEN: Final = 0.1  # seconds between two looks, at most
+
+
+class Stalled(psycopg.OperationalError):
+    """The server was silent for too long, and the connection was given up."""
+
+
+class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that is closed when the server makes no progress.
+
+    Attributes:
+        patience: seconds of silence, after which it is :class:`Stalled`. A long statement may be
+            as silent as a server that is frozen; a long answer, or a copy, is not.
+        limited: whether the server itself ends statements a little earlier.
+    """
+
+    patience: float = math.inf
+    limited: bool = False
+    _stalled: Stalled | None = None
+
+    def wait(self, gen: PQGen[RV], interval: float = _OFTEN, timeout: float | None = None) -> RV:
+        """Wait as psycopg does, but not for longer than there is patience."""
+        if self._stalled is not None:
+            raise self._stalled  # by whoever tidies up
+        bounded = _bounded(gen, self.patience)
+        try:
+            return super().wait(bounded, min(interval, self.patience / _LOOKS), timeout)
+        except Stalled as error:
+            self._stalled = error
+            self.close()
+            raise
+
+
+def _bounded(gen: PQGen[RV], patience: float) -> PQGen[RV]:
+    """*gen*, ended if its socket is not ready for *patience* seconds on end."""
+    try:
+        wanted = next(gen)
+        while True:
+            until = time.monotonic() + patience
+            while not (ready := (yield wanted)):
+                if time.monotonic() >= until:
+                    raise Stalled(
+                        f"the server did not answer for {patience:g} seconds: try again, or allow "
+                        "it more (?timeout=120)"
+                    )
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        found: RV = end.value
+        return found

@@ -6,14 +6,16 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 import quantkeep
 from quantkeep import Corrupt, NotFound
-from quantkeep.errors import FormatTooNew, InvalidUrl, PermissionDenied, Regression
+from quantkeep.errors import Busy, FormatTooNew, InvalidUrl, PermissionDenied, Regression
 from quantkeep_backends._files import log
 from quantkeep_backends._files.local import LocalFiles
+from quantkeep_backends.parquet import _blobs, _manifest
 from quantkeep_conformance.records import KIT_RECORDS, Entry
 
 RACER = """
@@ -126,7 +128,7 @@ def test_a_writer_that_slept_through_a_compaction_does_not_write_into_the_past(
 
         def sleep(self: LocalFiles, name: str, data: bytes) -> bool:
             monkeypatch.setattr(LocalFiles, "create", create)
-            monkeypatch.setattr(LocalFiles, "turn", lambda *_: nullcontext(False))
+            monkeypatch.setattr(LocalFiles, "turn", lambda *_, **_how: nullcontext(False))
             for number in (2, 3):
                 append(other, number)
             other.backend.compact()
@@ -205,3 +207,46 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
 def test_unknown_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidUrl, match="pateince"):
         quantkeep.open(f"parquet:///{tmp_path}/k?pateince=3")
+
+
+def test_a_local_current_is_not_replaced_without_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds it may have stopped anywhere; to go on beside him could set it back."""
+    held, files = LocalFiles(tmp_path), LocalFiles(tmp_path)
+    manifest = _manifest.Manifest(1, "p", "i", None, {})
+    reference = _manifest.write(files, manifest)
+    _blobs.put(files, "ab" * 32, b"bytes")
+    monkeypatch.setattr(_manifest, "_PATIENCE", 0.05)
+    monkeypatch.setattr(_blobs, "_PATIENCE", 0.05)
+    with held.turn(1.0):
+        with pytest.raises(Busy):
+            _manifest.publish(files, manifest, reference)
+        with pytest.raises(Busy):
+            _blobs.put(files, "ab" * 32, b"bytes")
+        with pytest.raises(Busy):
+            _blobs.delete(files, "ab" * 32, None)
+    assert _manifest.current(files) is None
+    _manifest.publish(files, manifest, reference)
+    assert _manifest.current(files) == reference
+    assert _blobs.read(files, "ab" * 32) == b"bytes"
+    held.close()
+    files.close()
+
+
+def test_the_threads_of_a_handle_take_turns(tmp_path: Path) -> None:
+    """The lock of the folder is the handle's: by itself it lets all its threads in."""
+    files, got = LocalFiles(tmp_path), list[bool]()
+
+    def other() -> None:
+        with files.turn(0.05) as ours:
+            got.append(ours)
+
+    with files.turn(1.0):
+        thread = Thread(target=other)
+        thread.start()
+        thread.join()
+    assert got == [False]
+    other()
+    assert got == [False, True]
+    files.close()

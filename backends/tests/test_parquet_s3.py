@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +22,8 @@ from quantkeep.errors import (
     Unsupported,
 )
 from quantkeep.url import Url
-from quantkeep_backends.parquet import _bulk
+from quantkeep_backends._files.medium import Entry as Seen
+from quantkeep_backends.parquet import _blobs, _bulk, _manifest
 from quantkeep_backends.parquet._s3 import S3Files
 from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry
@@ -195,6 +197,88 @@ def test_a_damaged_object_is_corrupt_and_named(url: str) -> None:
     files.write(segment, data[:100] + bytes([data[100] ^ 4]) + data[101:])
     with opened(url) as keep, pytest.raises(Corrupt, match=segment):
         keep.table(Entry).list()
+
+
+# -- beside gc and compaction ----------------------------------------------------------------------
+
+
+def test_a_compactor_that_stalled_does_not_set_current_back(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at ``current.json`` and its put, others compact and remove what it names."""
+    with opened(url) as slow, opened(url) as quick:
+        append(slow, 1)
+        put = S3Files._put
+
+        def stalled(self: S3Files, name: str, data: bytes, **how: str) -> None:
+            if name == _manifest.CURRENT:
+                monkeypatch.setattr(S3Files, "_put", put)
+                append(quick, 2)
+                quick.backend.compact()
+            put(self, name, data, **how)
+
+        monkeypatch.setattr(S3Files, "_put", stalled)
+        slow.backend.compact()
+        files = files_at(url)
+        newest = max(entry.name for entry in files.entries(_manifest.FOLDER))
+        reference = _manifest.current(files)
+        assert reference is not None
+        assert reference.path == newest
+        assert _manifest.read(files, reference) is not None
+    with opened(url) as keep:
+        assert numbers(keep) == [1, 2]
+
+
+def test_two_first_compactions_leave_the_newer_one(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, where there is no ``current.json`` at all when the stalled one looks."""
+    files, identity = files_at(url), "i"
+    old, new = (_manifest.Manifest(n, "p", identity, None, {}) for n in (1, 2))
+    references = [_manifest.write(files, each) for each in (old, new)]
+    look = S3Files.look
+
+    def overtaken(self: S3Files, name: str) -> Seen | None:
+        seen = look(self, name)
+        monkeypatch.setattr(S3Files, "look", look)
+        read = S3Files.read
+
+        def late(self: S3Files, name: str) -> bytes | None:
+            data = read(self, name)
+            monkeypatch.setattr(S3Files, "read", read)
+            _manifest.publish(files, new, references[1])
+            return data
+
+        monkeypatch.setattr(S3Files, "read", late)
+        return seen
+
+    monkeypatch.setattr(S3Files, "look", overtaken)
+    _manifest.publish(files, old, references[0])
+    current = _manifest.current(files)
+    assert current == references[1]
+
+
+@pytest.mark.requirement("Z-7")
+def test_a_blob_staged_again_while_gc_removes_it_stays(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, digest, data = files_at(url), "ab" * 32, b"bytes"
+    _blobs.put(files, digest, data)
+    look = S3Files.look
+
+    def overtaken(self: S3Files, name: str) -> Seen | None:
+        seen = look(self, name)
+        _blobs.put(files_at(url), digest, data)
+        return seen
+
+    long_after = (time.time_ns() + 3_600 * 10**9) // 1_000
+    monkeypatch.setattr(S3Files, "look", overtaken)
+    _blobs.delete(files, digest, long_after)
+    assert _blobs.read(files, digest) == data
+    monkeypatch.setattr(S3Files, "look", look)
+    _blobs.delete(files, digest, long_after)
+    assert _blobs.read(files, digest) is None
+    _blobs.delete(files, digest, long_after)
 
 
 # -- what is refused -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ fsspec's own local file system neither syncs nor creates exclusively, so it is n
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ class LocalFiles:
         self.path = path
         self.root = str(path)
         self._lock: FolderLock | None = None
+        self._threads = threading.Lock()
         self._folders: set[Path] = set()
 
     def create(self, name: str, data: bytes) -> bool:
@@ -79,6 +81,12 @@ class LocalFiles:
     def write(self, name: str, data: bytes) -> None:
         durable.replace(self._made(name), data)
 
+    def replace(self, name: str, data: bytes, known: Entry | None) -> bool:
+        if self.look(name) != known:
+            return False
+        self.write(name, data)
+        return True
+
     def read(self, name: str) -> bytes | None:
         return durable.read(self._at(name))
 
@@ -104,8 +112,10 @@ class LocalFiles:
             return Entry(name, status.st_size, status.st_mtime_ns // 1_000)
         return None
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, known: Entry | None = None) -> None:
         path = self._at(name)
+        if known is not None and self.look(name) != known:
+            return
         with durable.told(str(path)):
             path.unlink(missing_ok=True)
 
@@ -123,17 +133,30 @@ class LocalFiles:
                     yield Entry(name, status.st_size, status.st_mtime_ns // 1_000)
 
     @contextlib.contextmanager
-    def turn(self, patience: float) -> Iterator[bool]:
-        if self._lock is None:
-            durable.make_folder(self.path)
-            self._lock = FolderLock(self.path / LOCK, patience)
+    def turn(self, patience: float, *, must: bool = False) -> Iterator[bool]:
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(self._lock.held())
+                stack.enter_context(self._alone(patience))
             except Busy:
+                if must:
+                    raise
                 yield False
             else:
                 yield True
+
+    @contextlib.contextmanager
+    def _alone(self, patience: float) -> Iterator[None]:
+        """Hold the lock of the folder, which is the whole handle's, for one thread of it."""
+        if not self._threads.acquire(timeout=patience):
+            raise Busy(f"{self.root} was used by another thread for {patience:g} s")
+        try:
+            if self._lock is None:
+                durable.make_folder(self.path)
+                self._lock = FolderLock(self.path / LOCK, patience)
+            with self._lock.held(patience):
+                yield
+        finally:
+            self._threads.release()
 
     def close(self) -> None:
         if self._lock is not None:

@@ -25,8 +25,9 @@ class FolderLock:
             return os.open(self._path, flags, FILE_MODE)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, patience: float | None = None) -> Iterator[None]:
         """Hold the lock; raises :class:`Busy` when *patience* seconds have passed."""
+        self._patience = self._patience if patience is None else patience
         with told(str(self._path)):
             self._take()
             while not self._in_place():  # the folder was replaced: others lock what is there

@@ -14,11 +14,13 @@ class Entry(NamedTuple):
         name: its path below the root, with ``/``.
         size: in bytes.
         staged: when it was last written, in microseconds since the epoch.
+        tag: what the store calls this content of it, where it has a name for that.
     """
 
     name: str
     size: int
     staged: int
+    tag: str = ""
 
 
 class Files(Protocol):
@@ -50,6 +52,14 @@ class Files(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Make *data* the content of a file, wholly or not at all."""
 
+    def replace(self, name: str, data: bytes, known: Entry | None) -> bool:
+        """As :meth:`write`, unless the file is no more what :meth:`look` has *known*.
+
+        Returns:
+            Whether it was written. Only with :meth:`turn` or a store that compares by itself does
+            nobody come in between.
+        """
+
     def read(self, name: str) -> bytes | None:
         """The content of a file; ``None`` if there is none."""
 
@@ -62,17 +72,26 @@ class Files(Protocol):
     def look(self, name: str) -> Entry | None:
         """What is known of a file without reading it."""
 
-    def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+    def remove(self, name: str, known: Entry | None = None) -> None:
+        """Remove a file, if it is there, and is what :meth:`look` has *known*, if that is given."""
 
     def entries(self, folder: str, after: str = "") -> Iterator[Entry]:
         """All files below *folder* (``""``: the root), by name, those behind *after* at least."""
 
-    def turn(self, patience: float) -> contextlib.AbstractContextManager[bool]:
+    def turn(
+        self, patience: float, *, must: bool = False
+    ) -> contextlib.AbstractContextManager[bool]:
         """Take turns with other writers of this host, where that saves work.
 
         Gives whether it is ours alone now; whoever waited for *patience* seconds goes on without,
         for :meth:`create` decides.
+
+        Args:
+            patience: in seconds.
+            must: where turns are all that keeps writers apart, do not go on without.
+
+        Raises:
+            Busy: others had their turn for so long, and it must be ours.
         """
 
     def close(self) -> None:

@@ -1,6 +1,11 @@
-"""Blobs: files named by the digest of their content, staged when they were last written."""
+"""Blobs: files named by the digest of their content, staged when they were last written.
+
+Each staging leaves a mark of its own behind the content, so that a store which knows files by their
+bytes can tell a blob that was staged again from the one that was to be removed.
+"""
 
 import re
+import secrets
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
@@ -11,7 +16,9 @@ from quantkeep_backends._files.medium import Files
 
 FOLDER: Final = "blobs"
 _DIGEST: Final = re.compile(r"[0-9a-f]{2,128}")
-_PROOF: Final = 32  # bytes
+_MARK: Final = 16  # bytes
+_PROOF: Final = 32
+_END: Final = _MARK + _PROOF
 _PATIENCE: Final = 30.0
 
 
@@ -30,28 +37,29 @@ def read(files: Files, digest: str) -> bytes | None:
     data = files.read(name)
     if data is None:
         return None
-    content = data[:-_PROOF]
-    if sha256(content).digest() != data[-_PROOF:]:
+    content, mark, proof = data[:-_END], data[-_END:-_PROOF], data[-_PROOF:]
+    if _proof(content, mark) != proof:
         raise damaged(f"{files.root}/{name}", "its content does not match its own sha256")
     return content
 
 
 def put(files: Files, digest: str, data: bytes) -> None:
     """Stage a blob, or renew the time that it was staged at."""
-    name = name_of(digest)
-    with files.turn(_PATIENCE):
-        files.write(name, bytes(data) + sha256(data).digest())
+    name, mark = name_of(digest), secrets.token_bytes(_MARK)
+    with files.turn(_PATIENCE, must=True):
+        files.write(name, bytes(data) + mark + _proof(data, mark))
 
 
 def delete(files: Files, digest: str, staged_before: int | None) -> None:
-    """Remove a blob, if it was last staged before that time; nobody of this host stages it now."""
+    """Remove a blob, if it was last staged before that time, and is not again meanwhile."""
     name = name_of(digest)
-    with files.turn(_PATIENCE):
-        if staged_before is not None:
-            found = files.look(name)
-            if found is None or found.staged >= staged_before:
-                return
-        files.remove(name)
+    with files.turn(_PATIENCE, must=True):
+        if staged_before is None:
+            files.remove(name)
+            return
+        found = files.look(name)
+        if found is not None and found.staged < staged_before:
+            files.remove(name, found)
 
 
 def listed(files: Files) -> Iterator[tuple[str, int]]:
@@ -60,3 +68,9 @@ def listed(files: Files) -> Iterator[tuple[str, int]]:
         digest = entry.name.rpartition("/")[2]
         if _DIGEST.fullmatch(digest):
             yield digest, entry.staged
+
+
+def _proof(content: bytes, mark: bytes) -> bytes:
+    proof = sha256(content)
+    proof.update(mark)
+    return proof.digest()

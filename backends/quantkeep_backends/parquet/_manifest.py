@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from quantkeep.collection import Key
-from quantkeep.errors import FormatTooNew
+from quantkeep.errors import Busy, FormatTooNew
 from quantkeep_backends._files import log
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends.parquet._scalars import read_key, write_key
@@ -21,6 +21,8 @@ from quantkeep_backends.parquet._segments import Segment
 
 CURRENT: Final = "current.json"
 FOLDER: Final = "_manifest"
+_PATIENCE: Final = 30.0
+_TRIES: Final = 8  # each time, another compaction has published
 
 
 @attrs.frozen
@@ -131,11 +133,23 @@ def read(files: Files, reference: Reference) -> Manifest | None:
 
 
 def publish(files: Files, manifest: Manifest, reference: Reference) -> None:
-    """Let readers that come from now on begin with *manifest*, unless there is a newer one."""
-    with files.turn(5.0):
-        known = current(files)
-        if known is None or known.commit < reference.commit:
-            files.write(CURRENT, _pointer(manifest, reference))
+    """Let readers that come from now on begin with *manifest*, unless there is a newer one.
+
+    It never goes back: what an older one names may have been removed.
+
+    Raises:
+        Busy: somebody was in the way; the state is whole, and who compacts next publishes his.
+    """
+    data = _pointer(manifest, reference)
+    for _ in range(_TRIES):
+        with files.turn(_PATIENCE, must=True):
+            seen = files.look(CURRENT)  # first, so that it is no newer than what is read
+            known = current(files)
+            if known is not None and known.commit >= reference.commit:
+                return
+            if files.replace(CURRENT, data, seen):
+                return
+    raise Busy(f"{files.root}/{CURRENT} was replaced by others again and again; compact again")
 
 
 def current(files: Files) -> Reference | None:

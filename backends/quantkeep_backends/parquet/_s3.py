@@ -36,6 +36,7 @@ from quantkeep_backends._files.medium import Entry
 
 T = TypeVar("T")
 
+_NOBODYS: Final = f'"{"0" * 32}"'  # the tag of no content
 TRIES: Final = 4  # of what can be done twice without harm
 _PROBE: Final = "_probe"  # exists, so that it can be seen whether a second creation is refused
 _TROUBLE: Final = (OSError, BotoCoreError, ConnectionTrouble, TimeoutError)
@@ -103,12 +104,23 @@ class S3Files:
         with durable.told(self.root):
             passing("files.replace.renamed")
 
+    def replace(self, name: str, data: bytes, known: Entry | None) -> bool:
+        how = {"IfNoneMatch": "*"} if known is None else {"IfMatch": known.tag}
+        with durable.told(self.root):
+            passing("files.replace.write")
+        return self._insist(lambda: _held(lambda: self._put(name, data, **how)), name)
+
     def _put(self, name: str, data: bytes, **how: str) -> None:
         self._system.call_s3("put_object", **self._at(name), Body=data, **how)
 
-    def remove(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._insist(lambda: self._system.call_s3("delete_object", **self._at(name)), name)
+    def remove(self, name: str, known: Entry | None = None) -> None:
+        if known is None:
+            self._insist(lambda: self._delete(name), name)
+        else:
+            self._insist(lambda: _held(lambda: self._delete(name, IfMatch=known.tag)), name)
+
+    def _delete(self, name: str, **how: str) -> None:
+        self._system.call_s3("delete_object", **self._at(name), **how)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -146,7 +158,8 @@ class S3Files:
             )
         except FileNotFoundError:
             return None
-        return Entry(name, found["ContentLength"], _microseconds(found["LastModified"]))
+        staged = _microseconds(found["LastModified"])
+        return Entry(name, found["ContentLength"], staged, found["ETag"])
 
     def entries(self, folder: str, after: str = "") -> Iterator[Entry]:
         prefix = self._key(f"{folder}/") if folder else self._key("")
@@ -168,14 +181,16 @@ class S3Files:
     # -- the rest ----------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def turn(self, patience: float) -> Iterator[bool]:
+    def turn(self, patience: float, *, must: bool = False) -> Iterator[bool]:
         yield False
 
     def close(self) -> None:
         """The client stays, for the next who opens a keep there."""
 
     def prove_guard(self) -> None:
-        """See that this store refuses to create what is there; asked once for each bucket.
+        """See that this store refuses to create what is there, and to replace what has changed.
+
+        It is asked once for each bucket.
 
         Raises:
             Unsupported: it does not.
@@ -183,18 +198,18 @@ class S3Files:
         known = (self._endpoint, self.bucket)
         if known in _proven:
             return
-        refused = not self._creates_probe() or not self._creates_probe()
-        if not refused:
+        refused = not self._puts_probe(IfNoneMatch="*") or not self._puts_probe(IfNoneMatch="*")
+        if not refused or self._puts_probe(IfMatch=_NOBODYS):
             raise Unsupported(
-                f"{self.root}: this store has no conditional put (PUT with If-None-Match), so two "
-                "writers could overwrite each other's commits. Open it with ?single_writer=yes, "
-                "and see to it that no second program writes to it"
+                f"{self.root}: this store has no conditional put (PUT with If-None-Match, and with "
+                "If-Match), so two writers could overwrite each other's commits. Open it with "
+                "?single_writer=yes, and see to it that no second program writes to it"
             )
         _proven.add(known)
 
-    def _creates_probe(self) -> bool:
+    def _puts_probe(self, **how: str) -> bool:
         try:
-            self._put(_PROBE, b"quantkeep\n", IfNoneMatch="*")
+            self._put(_PROBE, b"quantkeep\n", **how)
         except _TROUBLE as error:
             if _status(error) in (409, 412):
                 return False
@@ -255,6 +270,18 @@ def _made(options: Mapping[str, Any], timeout: float) -> Any:
     )
     system.retries = 1
     return system
+
+
+def _held(act: Callable[[], object]) -> bool:
+    """Whether the condition of the request *act* held, so that it was done."""
+    try:
+        act()
+    except _TROUBLE as error:
+        # gone, changed, or changing under us: either way it is not what it was
+        if _status(error) in (404, 409, 412):
+            return False
+        raise
+    return True
 
 
 def _response(error: BaseException) -> Mapping[str, Any]:

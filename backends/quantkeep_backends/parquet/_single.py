@@ -78,6 +78,10 @@ class SingleWriterFiles:
             self._system.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
             self._system.pipe_file(self._at(name), data)
 
+    def replace(self, name: str, data: bytes, known: Entry | None) -> bool:
+        self.write(name, data)  # there is nobody else
+        return True
+
     def read(self, name: str) -> bytes | None:
         with self._told(name), contextlib.suppress(FileNotFoundError):
             data: bytes = self._system.cat_file(self._at(name))
@@ -100,7 +104,7 @@ class SingleWriterFiles:
             return Entry(name, self._system.size(path), _staged(self._system, path))
         return None
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, known: Entry | None = None) -> None:
         with self._told(name), contextlib.suppress(FileNotFoundError):
             self._system.rm_file(self._at(name))
 
@@ -115,7 +119,7 @@ class SingleWriterFiles:
                     yield known
 
     @contextlib.contextmanager
-    def turn(self, patience: float) -> Iterator[bool]:
+    def turn(self, patience: float, *, must: bool = False) -> Iterator[bool]:
         yield False
 
     def close(self) -> None:

@@ -133,6 +133,7 @@ class SessionStore(History):
             record = self._record(name, session_id, state_version).replace(
                 mode=mode, account=account, config=config, paper_campaign_id=campaign
             )
+            self._check_account(record)
             record = record.replace(watermarks=self._marks(record, watermarks))
             session = self._new(record, owner, lease_seconds, snapshot_every, session_id)
             for section, component in (components or {}).items():
@@ -145,6 +146,12 @@ class SessionStore(History):
             else:
                 return session
         raise Conflict(f"{_TRIES} other sessions named {name!r} were started at the same time")
+
+    def _check_account(self, record: SessionRecord) -> None:
+        """Before the tape is asked for them, so that the complaint is about the session."""
+        collection = self._tables.sessions.collection
+        for name in ("account", "mode"):
+            collection.column(name).canonical(getattr(record, name), record=collection.record_name)
 
     def _record(self, name: str, session_id: str | None, state_version: int) -> SessionRecord:
         now = self._tables.now()

@@ -11,7 +11,7 @@ import pytest
 from quantkeep import Capability, Corrupt, Keep
 from quantkeep import Durability as Level
 from quantkeep.blobs import BlobRef
-from quantkeep.errors import NotFound, TooLarge
+from quantkeep.errors import InvalidValue, NotFound, TooLarge
 from quantkeep_conformance.children.publishing import STEPS, TASK, result
 from quantkeep_conformance.clauses import Suite, requires
 from quantkeep_conformance.exactness import same
@@ -47,6 +47,22 @@ class Backtests(Suite):
                 table: pa.Table = getattr(found, name)
                 assert table.schema.equals(given[name].schema), f"{name}: {table.schema}"
                 assert table.equals(given[name]), name
+
+    @pytest.mark.requirement("BT-20")
+    def test_segments_that_drift_are_refused(self, whole_keep: Keep) -> None:
+        """A table whose later segments have other types or columns is refused, and nothing is published."""
+        import pyarrow as pa
+
+        backtests, given = whole_keep.backtests, _tables(3)
+        said = {name: value for name, value in result(3).items() if name != "symbols"}
+        signals = given["symbol_signals"]
+        place = signals.schema.get_field_index("quantity")
+        retyped = signals.set_column(place, "quantity", pa.nulls(3, pa.int64()))
+        for segment in (retyped, signals.drop_columns(["fee_amount"])):
+            drifting = {**given, "symbol_signals": [signals, segment]}
+            with pytest.raises(InvalidValue, match="segment 1"):
+                backtests.save_result({**said, **drifting})
+        assert backtests.list_results() == []
 
     @pytest.mark.requirement("BT-13", "Z-54")
     @requires(Capability.PERSISTENT, Level.PROCESS)

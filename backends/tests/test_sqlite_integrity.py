@@ -365,3 +365,15 @@ def test_a_scan_ends_with_its_keep(keep):
     keep.close()
     with pytest.raises(Closed):
         [*running]
+
+
+def test_a_schema_that_is_no_text_any_more(path):
+    """SQLite quotes it in its complaint, which Python then cannot decode."""
+    opened(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("PRAGMA writable_schema = ON")
+        torn = b"CREATE TABLE events \xe1\xff (number INTEGER)"
+        sql = "UPDATE sqlite_master SET sql = CAST(? AS TEXT) WHERE name = 'events'"
+        raw.execute(sql, (torn,))
+    with pytest.raises(Corrupt, match=r"bot\.db is damaged"):
+        opened(path)

@@ -8,6 +8,7 @@ from quantkeep.collection import SealedRow
 from quantkeep.errors import QuantkeepError, scrubbed
 from quantkeep.failpoints import passing
 from quantkeep_backends.sqlite.database import Database, undo
+from quantkeep_backends.sqlite.errors import FAILURES
 from quantkeep_backends.sqlite.prepared import Prepared
 from quantkeep_backends.sqlite.streams import Seen
 
@@ -59,7 +60,7 @@ def append_one(
         return None
     except QuantkeepError:
         raise
-    except (sqlite3.Error, OSError) as error:
+    except FAILURES as error:
         raise database.meaning(error) from scrubbed(error)
     finally:
         if writer is not None:

@@ -19,7 +19,7 @@ from quantkeep.errors import (
 )
 from quantkeep.failpoints import passing
 from quantkeep_backends.sqlite.connections import Readers, Settings, connect, make_durable, pragma
-from quantkeep_backends.sqlite.errors import is_fsync, translated
+from quantkeep_backends.sqlite.errors import FAILURES, is_fsync, translated
 from quantkeep_backends.sqlite.turn import Turn
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Database:
             yield
         except QuantkeepError:
             raise
-        except (sqlite3.Error, OSError) as error:
+        except FAILURES as error:
             raise self.meaning(error) from scrubbed(error)
 
     def meaning(self, error: Exception) -> QuantkeepError:
@@ -204,7 +204,7 @@ class Database:
         try:
             passing("sqlite.checkpoint")
             row = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except (sqlite3.Error, OSError) as error:
+        except FAILURES as error:
             self.meaning(error)
             row = None
         pages = max(row[1], 1) if row else _LOG_PAGES

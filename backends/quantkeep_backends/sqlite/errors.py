@@ -18,6 +18,10 @@ from quantkeep.errors import (
     WriterPoisoned,
 )
 
+# What a call of the driver ends with. Where SQLite's own message quotes text of a damaged schema,
+# the driver fails to decode the message.
+FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError)
+
 _IOERR: Final = sqlite3.SQLITE_IOERR
 _FSYNC: Final = frozenset(
     {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_IOERR_CLOSE}
@@ -50,6 +54,9 @@ def translated(error: BaseException, path: str) -> QuantkeepError:
         )
     if isinstance(error, sqlite3.Error):
         return _from_sqlite(error, path)
+    if isinstance(error, UnicodeDecodeError):
+        meaning, sentence = _MEANINGS[sqlite3.SQLITE_CORRUPT]
+        return meaning(f"{path} {sentence}")
     assert isinstance(error, OSError)
     return _from_system(error, path)
 

@@ -23,7 +23,7 @@ from quantkeep_backends.sqlite import files
 from quantkeep_backends.sqlite.backend import SqliteBackend
 from quantkeep_backends.sqlite.connections import Settings, connect, pragma
 from quantkeep_backends.sqlite.database import Database
-from quantkeep_backends.sqlite.errors import primary, translated
+from quantkeep_backends.sqlite.errors import FAILURES, primary, translated
 from quantkeep_backends.sqlite.schema import initialise, recalled
 from quantkeep_backends.sqlite.system import APPLICATION_ID, LAYOUT
 
@@ -39,7 +39,7 @@ def open_backend(url: Url, opening: Opening) -> SqliteBackend:
         return _opened(path, settings, url, opening)
     except QuantkeepError:
         raise
-    except (sqlite3.Error, OSError) as error:
+    except FAILURES as error:
         raise translated(error, str(path)) from scrubbed(error)
 
 

@@ -62,11 +62,10 @@ def started(ending: contextlib.ExitStack, kind: str, port: int) -> Node:
 
 
 def free_ports(count: int) -> list[int]:
-    """Whose cluster bus, 10,000 above, is a port too."""
+    """Whose cluster bus, 10,000 above, is free too."""
     found: set[int] = set()
     while len(found) < count:
-        port = servers.free_port()
-        found.add(port if port < 55_000 else port - 20_000)
+        found.add(servers.free_port())
     return sorted(found)
 
 

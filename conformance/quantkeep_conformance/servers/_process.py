@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from quantkeep import Durability
 
 ENVIRONMENT: Final = "QUANTKEEP_TEST_"
 _PR_SET_PDEATHSIG: Final = 1
+_PORTS: Final = random.SystemRandom()  # no test's seed may lead two of them to one port
 
 Settings = Mapping[str, str]
 
@@ -181,11 +183,22 @@ class Server:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody has, and nobody the one 10,000 above (a cluster's bus).
+
+    Below those that systems give to outgoing connections, one of which could take it before the
+    server does, or while the server is down to be started again.
+    """
+    while True:
+        port = _PORTS.randrange(10_000, 22_000)
+        if _is_free(port) and _is_free(port + 10_000):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -23,9 +23,11 @@ from quantkeep import Durability, QuantkeepError
 from quantkeep.errors import Corrupt, InvalidUrl, PermissionDenied, Unavailable
 from quantkeep.tape import Trade
 from quantkeep.url import Url
+from quantkeep_backends.redis import quantkeep_scratch_discard
 from quantkeep_backends.redis.settings import settings_of
 from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry
+from quantkeep_conformance.scratch import Scratch
 
 CANARY = "c4n4ry-p4ss"
 
@@ -171,13 +173,18 @@ def test_a_database_that_the_server_does_not_have(redis_server):
 
 
 def test_another_database_is_another_keep(redis_server):
-    first, second = redis_server.url, redis_server.url.replace("/0", "/1")
-    with quantkeep.open(first, records=KIT_RECORDS) as keep:
-        keep.commit(keep.table(Entry).append([Entry(number=1)]))
-        with quantkeep.open(second, records=KIT_RECORDS) as other:
-            assert other.table(Entry).count() == 0
-    for url in (first, second):
-        redis.Redis.from_url(url).flushdb()
+    """The server may be somebody's: only what is made here is removed."""
+    scratch = Scratch(redis_server.url)
+    first = scratch.place()
+    second = first.replace("/0?", "/1?")
+    try:
+        with quantkeep.open(first, records=KIT_RECORDS) as keep:
+            keep.commit(keep.table(Entry).append([Entry(number=1)]))
+            with quantkeep.open(second, records=KIT_RECORDS) as other:
+                assert other.table(Entry).count() == 0
+    finally:
+        scratch.close()
+        quantkeep_scratch_discard(Url.parse(second))
 
 
 def test_what_is_not_ours_is_not_touched(redis_server):

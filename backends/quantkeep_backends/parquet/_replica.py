@@ -1,6 +1,7 @@
 """The state in memory, kept level with the files: it is what is committed, or there is an error."""
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Any
 
 from quantkeep import schema
@@ -63,7 +64,7 @@ class Replica:
             Regression: the keep went back; this handle stays unusable. Corrupt: a file is damaged.
         """
         if self._poisoned is not None:
-            raise self._poisoned.with_traceback(None)
+            raise copy(self._poisoned)  # each caller has its own traceback, cause and notes
         try:
             self._catch_up()
         except Regression as error:

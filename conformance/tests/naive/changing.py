@@ -1,5 +1,6 @@
 """Backends that change values on their way in, or answer queries otherwise than asked."""
 
+import abc
 import math
 from collections.abc import Iterator
 from decimal import Decimal
@@ -24,8 +25,9 @@ class OfKind(Rewriting):
         fits = collection.column(column).kind is self.kind and column not in collection.key
         return self.changed(value) if fits and value is not None else value
 
+    @abc.abstractmethod
     def changed(self, value: Any) -> Any:
-        raise NotImplementedError
+        """What becomes of *value*."""
 
 
 @caught_by("values.microseconds")

@@ -36,7 +36,7 @@ def test_help_teaches(process):
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "equity", "sessions", "slippage", "trades", "verify"]
+    "command", ["doctor", "equity", "sessions", "slippage", "trades", "upgrade", "verify"]
 )
 def test_every_command_gives_examples_of_itself(cli, command):
     result = cli(command, "--help")

@@ -14,6 +14,7 @@ from quantkeep.cli.commands.merge import merge
 from quantkeep.cli.commands.predictions import predictions
 from quantkeep.cli.commands.records import equity, sessions, slippage, trades
 from quantkeep.cli.commands.stats import stats
+from quantkeep.cli.commands.upgrade import upgrade
 from quantkeep.cli.commands.verify import verify
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
@@ -33,5 +34,6 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     stats,
     strategies,
     trades,
+    upgrade,
     verify,
 )

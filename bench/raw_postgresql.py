@@ -1,6 +1,8 @@
 """What somebody would write by hand on psycopg: the same columns, indexes and durability."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -77,12 +79,12 @@ class Trades:
         )
         return [*map(trade, self._read(query, ("default", "paper", limit))[::-1])]
 
-    def between(self, *asked: Any) -> list[Trade]:
+    def between(self, symbol: str, since: datetime, until: datetime) -> list[Trade]:
         query = (
             f"SELECT {_LISTED} FROM {self._table} WHERE symbol = %s AND timestamp >= %s "
             "AND timestamp < %s AND mode = 'paper' ORDER BY timestamp, id"
         )
-        return [*map(trade, self._read(query, asked))]
+        return [*map(trade, self._read(query, (symbol, since, until)))]
 
     def every(self) -> int:
         """How many there are, each made a record."""
@@ -116,19 +118,23 @@ class States:
         self.connection.execute(f"INSERT INTO {schema}.sessions VALUES ('s', 0)")
         self._schema = schema
 
-    def save(self, entries: Iterable[tuple[str, str, str]]) -> None:
-        """Upsert (section, key, body) rows and count the loop, in one transaction and pipeline."""
+    def save(self, positions: Mapping[str, Any], tick: int | None = None) -> None:
+        """Upsert what changed and count the loop, in one transaction and pipeline."""
+        rows = [("positions", key, json.dumps(position)) for key, position in positions.items()]
+        if tick is not None:
+            rows.append(("engine", "tick", json.dumps(tick)))
         with self.connection.pipeline(), self.connection.transaction():
             self.connection.cursor().executemany(
                 f"INSERT INTO {self._schema}.entries VALUES ('s', %s, %s, %s) "
                 "ON CONFLICT (session, section, key) DO UPDATE SET body = excluded.body",
-                entries,
+                rows,
             )
             self.connection.execute(
                 f"UPDATE {self._schema}.sessions SET loops = loops + 1 WHERE id = 's'",
                 prepare=True,
             )
 
-    def load(self) -> list[tuple[Any, ...]]:
-        query = f"SELECT section, key, body::text FROM {self._schema}.entries WHERE session = 's'"
-        return self.connection.execute(query, prepare=True).fetchall()
+    def load(self) -> dict[str, Any]:
+        query = f"SELECT key, body::text FROM {self._schema}.entries WHERE session = 's'"
+        rows = self.connection.execute(query, prepare=True).fetchall()
+        return {key: json.loads(body) for key, body in rows}

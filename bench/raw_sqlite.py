@@ -1,7 +1,8 @@
 """What somebody would write by hand on sqlite3: the same columns, indexes and durability."""
 
+import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -65,20 +66,22 @@ class Trades:
         self.connection.executemany(self.insert, map(row, trades))
         self.connection.execute("COMMIT")
 
-    def newest(self, limit: int) -> list[tuple[Any, ...]]:
+    def newest(self, limit: int) -> list[Trade]:
         query = (
             f"SELECT {', '.join(NAMES)} FROM trades WHERE account = ? AND mode = ? "
             "ORDER BY timestamp DESC, id DESC LIMIT ?"
         )
-        return self.connection.execute(query, ("default", "paper", limit)).fetchall()[::-1]
+        return self._read(query, "default", "paper", limit)[::-1]
 
-    def between(self, symbol: str, since: datetime, until: datetime) -> list[tuple[Any, ...]]:
+    def between(self, symbol: str, since: datetime, until: datetime) -> list[Trade]:
         query = (
             f"SELECT {', '.join(NAMES)} FROM trades WHERE symbol = ? AND timestamp >= ? "
             "AND timestamp < ? AND mode = ? ORDER BY timestamp, id"
         )
-        asked = (symbol, microseconds(since), microseconds(until), "paper")
-        return self.connection.execute(query, asked).fetchall()
+        return self._read(query, symbol, microseconds(since), microseconds(until), "paper")
+
+    def _read(self, query: str, *asked: Any) -> list[Trade]:
+        return [*map(trade, self.connection.execute(query, asked).fetchall())]
 
 
 def trade(values: tuple[Any, ...]) -> Trade:
@@ -100,18 +103,20 @@ class States:
         self.connection.execute("CREATE TABLE sessions (id TEXT PRIMARY KEY, loops INTEGER)")
         self.connection.execute("INSERT INTO sessions VALUES ('s', 0)")
 
-    def save(self, entries: Iterable[tuple[str, str, str]]) -> None:
-        """Upsert (section, key, body) rows and count the loop, in one transaction."""
+    def save(self, positions: Mapping[str, Any], tick: int | None = None) -> None:
+        """Upsert what changed and count the loop, in one transaction."""
+        rows = [("positions", key, json.dumps(position)) for key, position in positions.items()]
+        if tick is not None:
+            rows.append(("engine", "tick", json.dumps(tick)))
         self.connection.execute("BEGIN IMMEDIATE")
         self.connection.executemany(
             "INSERT INTO entries VALUES ('s', ?, ?, ?) ON CONFLICT (session, section, key) "
             "DO UPDATE SET body = excluded.body",
-            entries,
+            rows,
         )
         self.connection.execute("UPDATE sessions SET loops = loops + 1 WHERE id = 's'")
         self.connection.execute("COMMIT")
 
-    def load(self) -> list[tuple[str, str, str]]:
-        return self.connection.execute(
-            "SELECT section, key, body FROM entries WHERE session = 's'"
-        ).fetchall()
+    def load(self) -> dict[str, Any]:
+        rows = self.connection.execute("SELECT key, body FROM entries WHERE session = 's'")
+        return {key: json.loads(body) for key, body in rows.fetchall()}

@@ -37,6 +37,7 @@ def tape(keep: Keep, raw: raw_postgresql.Trades, rows: int) -> Iterator[Figure]:
         keep, batches, raw.append, target=1.4, with_id=1.6, way=" / prepared insert"
     )
     yield from workloads.bulks(keep, batches, bulks)
+    raw.analyse()
     yield from workloads.newest(keep, raw.newest)
     yield from workloads.window(keep, raw.between, since, timedelta(hours=6))
     yield streamed(keep, raw, rows)

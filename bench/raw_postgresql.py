@@ -72,6 +72,10 @@ class Trades:
                 "ON CONFLICT DO NOTHING"
             )
 
+    def analyse(self) -> None:
+        """Tell the planner what is there, as autovacuum does after a while."""
+        self.connection.execute(f"ANALYZE {self._table}")
+
     def newest(self, limit: int) -> list[Trade]:
         query = (
             f"SELECT {_LISTED} FROM {self._table} WHERE account = %s AND mode = %s "

@@ -27,6 +27,7 @@ from quantkeep_backends.postgresql.maintenance import Maintenance
 from quantkeep_backends.postgresql.reading import Reading
 from quantkeep_backends.postgresql.rows import microseconds_sql
 from quantkeep_backends.postgresql.single import Single
+from quantkeep_backends.postgresql.statistics import Statistics
 from quantkeep_backends.postgresql.streams import Seen
 from quantkeep_backends.postgresql.tools import Tools
 from quantkeep_backends.postgresql.transaction import Duplicates, Transaction
@@ -56,6 +57,7 @@ class PostgresqlBackend(Backend):
         self._tools = Tools(database)
         self._seen = Seen()
         self._single = Single(database, self._tools, self._seen)
+        self._statistics = Statistics(database)
         self._blobs = Blobs(database)
         self._maintenance = Maintenance(database, self._tools)
         self.durability = self._maintenance.durability()
@@ -99,7 +101,9 @@ class PostgresqlBackend(Backend):
             transaction = Transaction(link, self._tools, self._seen, careful=careful)
             return transaction.run(self._database, batch, digest)
 
-        return self._database.write(work)
+        receipt = self._database.write(work)
+        self._statistics.after(batch, receipt)
+        return receipt
 
     def _resolved(self, batch: Batch, unknown: OutcomeUnknown) -> Receipt:
         """The same batch again, which its operation id makes safe, until somebody answers."""

@@ -1,7 +1,7 @@
 """What one would write by hand on redis-py: MULTI, pipelines, packed chunks, a hash a session."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
@@ -38,6 +38,11 @@ def trade(packed: bytes) -> Trade:
     return Trade(**said)
 
 
+def reach(url: str) -> None:
+    """Connect, and have an answer."""
+    redis.Redis.from_url(url, protocol=2).ping()
+
+
 class Trades:
     """A hash of packed trades by uid, and sorted sets of their times, of all and by symbol."""
 
@@ -60,15 +65,16 @@ class Trades:
                 pipeline.zadd(f"raw:at:{each.symbol}", {each.uid or "": at})
             pipeline.execute()
 
-    def newest(self, limit: int) -> list[bytes]:
-        ids: Any = self.client.zrevrange("raw:at", 0, limit - 1)
-        found: Any = self.client.hmget("raw:tape", ids)
-        return found[::-1]
+    def newest(self, limit: int) -> list[Trade]:
+        return self._read(self.client.zrevrange("raw:at", 0, limit - 1))[::-1]
 
-    def between(self, symbol: str, since: datetime, until: datetime) -> list[bytes]:
+    def between(self, symbol: str, since: datetime, until: datetime) -> list[Trade]:
         low, high = microseconds(since), microseconds(until)
-        ids: Any = self.client.zrangebyscore(f"raw:at:{symbol}", low, f"({high}")
-        return list(self.client.hmget("raw:tape", ids)) if ids else []
+        return self._read(self.client.zrangebyscore(f"raw:at:{symbol}", low, f"({high}"))
+
+    def _read(self, ids: Any) -> list[Trade]:
+        found: Any = self.client.hmget("raw:tape", ids) if ids else []
+        return [*map(trade, found)]
 
 
 class Chunks:
@@ -114,9 +120,11 @@ class States:
     def __init__(self, url: str) -> None:
         self.client = redis.Redis.from_url(url, protocol=2, socket_timeout=None)
 
-    def save(self, fields: Iterable[tuple[str, Any]]) -> None:
-        """Set fields and count the loop, in one transaction."""
-        said = {key: json.dumps(body) for key, body in fields}
+    def save(self, positions: Mapping[str, Any], tick: int | None = None) -> None:
+        """Set what changed and count the loop, in one transaction."""
+        said = {key: json.dumps(position) for key, position in positions.items()}
+        if tick is not None:
+            said["tick"] = json.dumps(tick)
         pipeline = self.client.pipeline(transaction=True)
         pipeline.hset("raw:state", mapping=said)
         pipeline.hincrby("raw:session", "loops", 1)

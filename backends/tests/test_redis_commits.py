@@ -18,7 +18,7 @@ from quantkeep.hosts import Hosts
 from quantkeep.query import Query
 from quantkeep.records import field
 from quantkeep_backends.memory import MemoryBackend
-from quantkeep_backends.redis import chunks, sealing
+from quantkeep_backends.redis import chunks, packing, sealing
 from quantkeep_backends.redis.opening import discard
 from quantkeep_conformance.records import Entry, Lease, Leg, Order, Party, Seat, Setting
 
@@ -138,21 +138,28 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
-@given(history=st.lists(batches, min_size=1, max_size=8), least=st.sampled_from([1, 2, 1000]))
+@given(
+    history=st.lists(batches, min_size=1, max_size=8),
+    least=st.sampled_from([1, 2, 1000]),
+    reserved=st.sampled_from([0, 1, 1000]),
+)
 @pytest.mark.requirement("Z-2", "Z-9", "Z-10", "Z-31", "Z-32")
-def test_histories_are_those_of_the_model(redis_server, history, least):
+def test_histories_are_those_of_the_model(redis_server, history, least, reserved):
     url = f"{redis_server.url}?name=history_{os.urandom(8).hex()}"
     model = MemoryBackend()
     model.ensure(COLLECTIONS, "")
     with pytest.MonkeyPatch.context() as patch, quantkeep.open(url, records=RECORDS) as keep:
         patch.setattr(chunks, "LEAST", least)
         patch.setattr(chunks, "ROWS", 2)
+        patch.setattr(packing, "RESERVED", reserved)
         patch.setattr(sealing, "_LEAST", 1)
         patch.setattr(sealing, "_ROWS", 3)
         for number, batch in enumerate(history):
             assert came_of(keep.backend, batch) == came_of(model, batch)
             if number == 2:
+                patch.setattr(chunks, "ROWS", 6)
                 keep.backend.compact()
+                patch.setattr(chunks, "ROWS", 2)
         for collection in COLLECTIONS:
             found = [row[:2] for row in keep.backend.scan(collection, Query())]
             assert found == [row[:2] for row in model.scan(collection, Query().bound(collection))]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from quantkeep.backend import Backdoor, Backend, Capability, Head, Health
+from quantkeep.backend import Backdoor, Backend, Capability, Garbage, Head, Health
 from quantkeep.batch import Batch, Delete, Receipt
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.errors import InvalidRecord
@@ -12,7 +12,10 @@ from quantkeep_backends.redis.backdoor import RedisBackdoor
 from quantkeep_backends.redis.blobs import Blobs
 from quantkeep_backends.redis.catalogue import Catalogue, arguments_of
 from quantkeep_backends.redis.commits import Commits
+from quantkeep_backends.redis.compaction import Compaction
+from quantkeep_backends.redis.joining import Joining
 from quantkeep_backends.redis.keys import Names
+from quantkeep_backends.redis.leftovers import Leftovers
 from quantkeep_backends.redis.link import Link
 from quantkeep_backends.redis.maintenance import Maintenance
 from quantkeep_backends.redis.reading import Reading
@@ -48,7 +51,11 @@ class RedisBackend(Backend):
         self._sealing = Sealing(link, names, self._catalogue, self._reading)
         self._commits.crowded = self._sealing.relieve
         self._blobs = Blobs(link, names)
+        self._leftovers = Leftovers(link, names)
         self._maintenance = Maintenance(link, names, self._catalogue, self._reading)
+        self._compaction = Compaction(
+            self._catalogue, self._reading, self._sealing, Joining(link, names)
+        )
         self.durability = server.durability
 
     # -- collections -------------------------------------------------------------------------------
@@ -138,7 +145,13 @@ class RedisBackend(Backend):
         return self._maintenance.check()
 
     def compact(self) -> None:
-        self._maintenance.compact(self._sealing)
+        self._compaction.compact()
+
+    def garbage(self, before: int) -> Sequence[Garbage]:
+        return self._leftovers.found(before, self.now())
+
+    def remove_garbage(self, before: int) -> Sequence[Garbage]:
+        return self._leftovers.removed(before, self.now())
 
     def backdoor(self) -> Backdoor:
         return RedisBackdoor(self._link, self._names, self._catalogue, self._reading)

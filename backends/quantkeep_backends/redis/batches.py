@@ -19,7 +19,8 @@ from quantkeep.collection import SealedRow
 from quantkeep_backends.redis import entries, ordering, texts
 from quantkeep_backends.redis.shapes import Shape, arranged
 
-Appended = Callable[[Shape, Append, int], list[Any]]  # the arguments of an append, by its number
+# The arguments of an append, by its number; none where it has to be looked at anew.
+Appended = Callable[[Shape, Append, int], list[Any] | None]
 Identities = Callable[[Delete], str]  # of the entries that are to be deleted
 
 _NOTHING: Final = ("", "")
@@ -135,15 +136,18 @@ def expected(expect: Expectation) -> tuple[str, str]:
 
 def arguments(
     batch: Batch, shapes: Callable[[str], Shape], appended: Appended, identity: Identities
-) -> list[Any]:
-    """The arguments of every write, in order."""
+) -> list[Any] | None:
+    """The arguments of every write, in order; ``None`` if one of them has none yet."""
     said: list[Any] = [len(batch.writes)]
     for number, write in enumerate(batch.writes):
         shape = shapes(write.collection.name)
         if isinstance(write, Put):
             said += put(shape, write)
         elif isinstance(write, Append):
-            said += appended(shape, write, number)
+            more = appended(shape, write, number)
+            if more is None:
+                return None
+            said += more
         else:
             gone = identity(write) if isinstance(write, Delete) else ""
             said += target(shape, write, gone)

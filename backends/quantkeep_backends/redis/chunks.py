@@ -36,7 +36,8 @@ _EXTRA: Final = {
     "_schema_version": pa.int64(),
     "_digest": pa.binary(DIGEST_BYTES),
 }
-_NUMBERS: Final = pa.array(range(16_384), pa.int64())  # rows of the largest chunk
+LONGEST: Final = 16_384  # revisions that a chunk spans at most
+_NUMBERS: Final = pa.array(range(LONGEST), pa.int64())
 _OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
@@ -89,8 +90,32 @@ def of_stored(collection: Collection, rows: Sequence[StoredRow]) -> pa.RecordBat
     return batch.append_column("_offset", pa.array([r.revision - first for r in rows]))
 
 
+def whole(collection: Collection, rows: Sequence[StoredRow]) -> pa.Table:
+    """Entries that stood alone, to be joined with others."""
+    batch = of_stored(collection, rows)
+    if "_offset" in batch.schema.names:
+        batch = batch.drop_columns(["_offset"])
+    revisions = pa.array([row.revision for row in rows], pa.int64())
+    return pa.table(batch).append_column("_revision", revisions)
+
+
+def joined(tables: Sequence[pa.Table]) -> tuple[list[int], pa.RecordBatch]:
+    """The rows of several, one behind the other, as one chunk; and their revisions."""
+    table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    revisions: list[int] = table.column("_revision").to_pylist()
+    first = revisions[0]
+    table = table.drop_columns(["_revision"])
+    if revisions[-1] - first + 1 != len(revisions):
+        offsets = pa.array([revision - first for revision in revisions], pa.int64())
+        table = table.append_column("_offset", offsets)
+    (batch,) = table.to_batches(max_chunksize=len(revisions))
+    return revisions, batch
+
+
 def packed(batch: pa.RecordBatch) -> bytes:
-    """The bytes that are stored."""
+    """The bytes that are stored; columns of nothing but nulls are left out."""
+    void = [n for n in batch.schema.names if batch.column(n).null_count == batch.num_rows]
+    batch = batch.drop_columns(void) if void else batch
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema, options=_OPTIONS) as writer:
         writer.write_batch(batch)
@@ -203,17 +228,19 @@ class Chunk:
     def _between(self, low: int, high: int) -> tuple[pa.RecordBatch, Any]:
         """The rows from one offset to another, and their offsets."""
         table, offsets = self.batch, self._offsets()
-        if low <= 0 and high >= self._where.last - self._where.first:
-            return table, offsets
         if "_offset" not in table.schema.names:
             low, count = max(low, 0), min(high + 1, table.num_rows) - max(low, 0)
-            return table.slice(low, count), offsets.slice(low, count)
+            return table.slice(low, max(count, 0)), offsets.slice(low, max(count, 0))
+        if low <= offsets[0].as_py() and high >= offsets[-1].as_py():
+            return table, offsets
         mask = pc.and_(pc.greater_equal(offsets, low), pc.less_equal(offsets, high))
         return table.filter(mask), offsets.filter(mask)
 
     def _chosen(
         self, collection: Collection, low: int, high: int, where: Sequence[Condition]
     ) -> tuple[pa.RecordBatch, Any]:
+        # What stands under its key may have been joined with what comes behind it.
+        low, high = max(low, self._where.first), min(high, self._where.last)
         table, offsets = self._between(low - self._where.first, high - self._where.first)
         mask = None
         if self._gone:
@@ -227,6 +254,23 @@ class Chunk:
             return table, offsets
         return table.filter(mask), offsets.filter(mask)
 
+    def whole(self, collection: Collection) -> pa.Table:
+        """All rows with their revisions and stamps, to be joined with others."""
+        table, offsets = self._chosen(collection, self._where.first, self._where.last, ())
+        given = {*table.schema.names}
+
+        def column(name: str, kind: Any, otherwise: int | None = None) -> Any:
+            found = table.column(name) if name in given else pa.nulls(table.num_rows, kind)
+            return found if otherwise is None else pc.fill_null(found, otherwise)
+
+        made = {c.name: column(c.name, storage(c.kind)) for c in collection.columns}
+        for name in ("_created_at", "_updated_at"):
+            made[name] = column(name, pa.int64(), self._where.at)
+        made["_schema_version"] = column("_schema_version", pa.int64(), self._version)
+        if "_digest" in given:
+            made["_digest"] = table.column("_digest")
+        return pa.table({**made, "_revision": pc.add(offsets, self._where.first)})
+
     def arrow(self, collection: Collection, low: int, high: int, where: Sequence[Condition]) -> Any:
         """As :meth:`rows`, as columns, with the revisions."""
         table, offsets = self._chosen(collection, low, high, where)
@@ -235,8 +279,10 @@ class Chunk:
 
 def _mask(table: pa.RecordBatch, collection: Collection, condition: Condition) -> Any:
     """Which rows a condition is true of, where Arrow says so as queries do."""
-    if not is_exact(condition, collection) or condition.column not in table.schema.names:
+    if not is_exact(condition, collection):
         return None
+    if condition.column not in table.schema.names:  # all of it is null
+        return pa.repeat(pa.scalar(False), table.num_rows)
     bound = pa.scalar(condition.value, storage(collection.column(condition.column).kind))
     compare = _COMPARISONS[condition.operator]
     return pc.fill_null(compare(table.column(condition.column), bound), False)

@@ -48,9 +48,13 @@ def _of_stream(
     for place in packed.over(1, start.head):
         yield from _single(stream, collection, where, (low, place.first - 1), wanted)
         low = place.last + 1
-        chunk = stream.chunk(place, packed) if stream.may_hold(place, where) else None
+        if not stream.may_hold(place, where):
+            continue
+        chunk = stream.chunk(place, packed)
         if chunk is not None:
             yield _cast(chunk, collection, where, start.head, wanted)
+        else:
+            yield from _single(stream, collection, where, (place.first, place.last), wanted)
     yield from _single(stream, collection, where, (low, start.head), wanted)
 
 

@@ -27,7 +27,7 @@ from quantkeep_backends.redis.link import Link, Lost
 from quantkeep_backends.redis.packing import Packer
 from quantkeep_backends.redis.scripts import script
 from quantkeep_backends.redis.shapes import Shape
-from quantkeep_backends.redis.staging import Staging
+from quantkeep_backends.redis.staging import Learnt, Staging
 from quantkeep_backends.redis.steps import step
 
 _TRIES: Final = 20  # times that other programs may change what a commit was prepared for
@@ -84,6 +84,8 @@ class Commits:
         attempt = _Attempt(batch)
         for _ in range(_TRIES):
             answer = self._answer(attempt)
+            if not answer:  # what was sent ahead turned out to be known: now it is left out
+                continue
             said = answer[0].decode()
             if said in ("ok", "same", "replayed"):
                 return self._receipt(batch, said, answer)
@@ -99,7 +101,7 @@ class Commits:
         elif why == "dupes":
             attempt.learn(answer)
         elif why in _AGAIN:
-            attempt.known.clear()
+            attempt.learnt.forget()
         else:
             raise judgements.refused(attempt.batch, self._catalogue.shape, answer)
 
@@ -117,8 +119,10 @@ class Commits:
         for last in (False, True):
             commit_id = f"{self._handle}{next(self._numbers):012x}"
             seen = self.seen.arguments
-            with Staging(self._link, self._names, commit_id) as staging:
+            with Staging(self._link, self._names, commit_id, attempt.learnt) as staging:
                 name, number, arguments = self._prepared(attempt, staging)
+                if not name:
+                    return []
                 try:
                     return self._sent(name, (number, commit_id, *seen, *arguments), commit_id)
                 except Lost as error:
@@ -142,15 +146,18 @@ class Commits:
         if shape and row:
             return "append", number, [*operation, *batches.entry(shape, row)]
 
-        def appended(shape: Shape, write: Append, number: int) -> list[Any]:
+        def appended(shape: Shape, write: Append, number: int) -> list[Any] | None:
             plain = not shape.has_book and batches.alone(batch, shape.collection.name)
             if not (plain and worth_packing(write)):
                 return batches.append(shape, write, plain=plain)
-            packer = Packer(shape, write, attempt.known)
+            learnt = attempt.learnt
+            packer = Packer(shape, write, learnt.known, careful=learnt.careful)
             attempt.streams[number] = packer.streams
-            return packer.arguments(staging.put)
+            return packer.arguments(staging, staging.freed)
 
         writes = batches.arguments(batch, self._catalogue.shape, appended, self._identity)
+        if writes is None:
+            return "", number, []
         name = "commit_packed" if attempt.streams else "commit"
         return name, number, [*operation, *writes]
 
@@ -213,15 +220,14 @@ class _Attempt:
     """A batch, and what was learnt of the store while it was tried."""
 
     batch: Batch
-    known: dict[tuple[str, str], tuple[int, bytes]] = attrs.field(factory=dict)
+    learnt: Learnt = attrs.field(factory=Learnt)
     streams: dict[int, list[str]] = attrs.field(factory=dict)  # of a write's packed parts
 
     def learn(self, answer: list[Any]) -> None:
         """Identities that are stored already: the rows are looked at anew, without them."""
         streams = self.streams[int(answer[1]) - 1]
         for part, identity, found in zip(*[iter(answer[3:])] * 3, strict=True):
-            revision, digest = found.split(b" ", 1)
-            self.known[streams[int(part) - 1], identity.decode()] = (int(revision), digest)
+            self.learnt.learn(streams[int(part) - 1], identity.decode(), found)
 
 
 def _rows(batch: Batch) -> int:

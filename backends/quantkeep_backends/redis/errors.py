@@ -2,6 +2,7 @@
 
 import errno
 import re
+import socket
 from typing import Final
 
 from redis.exceptions import (
@@ -34,7 +35,9 @@ def translated(error: BaseException, where: str) -> QuantkeepError:
     found = found or next((said for kind, said in _KINDS.items() if isinstance(error, kind)), None)
     if found:
         meaning, sentence = found
-        return meaning(f"{where} {sentence}")
+        return meaning(f"{where} {sentence}{_forbidden(str(error))}")
+    if _cause(error, socket.gaierror):
+        return Unavailable(f"{where} cannot be reached (no host has that name): see the URL")
     if isinstance(error, ResponseError):
         return Unavailable(f"{where} refuses a command: {str(error)[:200]}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -55,14 +58,23 @@ def _from_text(text: str) -> tuple[type[QuantkeepError], str] | None:
     return next((said for words, said in _OTHERS.items() if words in text), None)
 
 
+def _forbidden(text: str) -> str:
+    """The command that a user may not run, if it is about one."""
+    found = _COMMAND.search(text)
+    return f" (it may not run {found[1].upper()})" if found else ""
+
+
 def _reason(error: BaseException) -> str:
     """What the system said, which the driver's own errors come from."""
+    inner = _cause(error, OSError)
+    return inner.strerror if inner and inner.strerror else type(error).__name__
+
+
+def _cause(error: BaseException, kind: type[OSError]) -> OSError | None:
     inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
+    while inner is not None and not (isinstance(inner, kind) and inner.strerror):
         inner = inner.__cause__ or inner.__context__
-    return type(error).__name__
+    return inner if isinstance(inner, kind) else None
 
 
 _CODES: Final[dict[str, tuple[type[QuantkeepError], str]]] = {
@@ -82,8 +94,14 @@ _CODES: Final[dict[str, tuple[type[QuantkeepError], str]]] = {
         "takes no writes because it could not save to its disk: see its log, and make room there",
     ),
     "NOREPLICAS": (Unavailable, "takes no writes while too few replicas are connected"),
-    "NOAUTH": (PermissionDenied, "asks for a password: redis://user:password@host/0"),
-    "WRONGPASS": (PermissionDenied, "refuses the user or password"),
+    "NOAUTH": (
+        PermissionDenied,
+        "asks for a password: the URL gives it before the host, as in user:password@host",
+    ),
+    "WRONGPASS": (
+        PermissionDenied,
+        "refuses the user or password: see what the URL gives before the host",
+    ),
     "NOPERM": (
         PermissionDenied,
         (
@@ -129,6 +147,8 @@ _OTHERS: Final[dict[str, tuple[type[QuantkeepError], str]]] = {
 
 _CODE: Final = re.compile(rf"(?:^|[\s-])({'|'.join(_CODES)})\b")
 
+_COMMAND: Final = re.compile(r"(?:permissions to|can't) run the '([\w|]+)'")
+
 _KINDS: Final[dict[type[BaseException], tuple[type[QuantkeepError], str]]] = {
     BusyLoadingError: _CODES["LOADING"],
     MasterDownError: _CODES["MASTERDOWN"],
@@ -137,6 +157,6 @@ _KINDS: Final[dict[type[BaseException], tuple[type[QuantkeepError], str]]] = {
     AuthorizationError: (PermissionDenied, "refuses the user"),
     RedisTimeout: (
         Unavailable,
-        "did not answer in time: see that it runs, or raise ?timeout=",
+        "did not answer in time: see that it runs (with TLS, for rediss://), or raise ?timeout=",
     ),
 }

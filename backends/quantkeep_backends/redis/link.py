@@ -34,6 +34,7 @@ Wire = Any  # the driver's connections, whose methods have no types
 
 # The server's own word, though the driver counts it among lost connections.
 _ANSWERS: Final = (ResponseError, BusyLoadingError, AuthenticationError, AuthorizationError)
+_LENGTHS: Final = [b"$%d\r\n" % size for size in range(1_024)]  # as they stand before an argument
 _SETTLING: Final = 0.05  # seconds between looks at a cluster whose slots are on the move
 
 
@@ -218,15 +219,18 @@ class _Turn:
 
 
 def packed(command: Command) -> bytes:
-    """*command* as Redis reads it; in a third of the time that the driver takes."""
-    parts = [b"*%d\r\n" % len(command)]
-    for part in command:
-        if type(part) is str:
-            part = part.encode()  # noqa: PLW2901  # the same part, as bytes
-        elif type(part) is int:
-            part = b"%d" % part  # noqa: PLW2901
-        parts.append(b"$%d\r\n%b\r\n" % (len(part), part))
-    return b"".join(parts)
+    """*command* as Redis reads it; in a fifth of the time that the driver takes."""
+    parts = [
+        part.encode() if type(part) is str else part if type(part) is bytes else b"%d" % part
+        for part in command
+    ]
+    said = [b"\r\n"] * (3 * len(parts))
+    said[0::3] = [
+        _LENGTHS[size] if (size := len(part)) < len(_LENGTHS) else b"$%d\r\n" % size
+        for part in parts
+    ]
+    said[1::3] = parts
+    return b"*%d\r\n" % len(parts) + b"".join(said)
 
 
 def _is_quiet(wire: Wire) -> bool:

@@ -5,8 +5,11 @@ from heapq import merge
 from itertools import chain, islice
 from typing import Final
 
+import attrs
+
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.query import Condition, Query, Where, cursor_key, sort_key
+from quantkeep_backends.redis import chunks
 from quantkeep_backends.redis.shapes import Shape
 from quantkeep_backends.redis.streams import Packed, Start
 from quantkeep_backends.redis.timely import Timely
@@ -76,8 +79,11 @@ class Plan:
                 for s in starts
             )
             return query.run(collection, every, others)
-        tests = query.tests(collection, others)
-        rows = (row for row in self._ordered(starts, where) if all(t(row) for t in tests))
+        rest = tuple(c for c in query.where if not chunks.is_exact(c, collection))
+        tests = attrs.evolve(query, where=rest).tests(collection, others)
+        rows = self._ordered(starts, where)
+        if tests:
+            rows = (row for row in rows if all(test(row) for test in tests))
         if query.after is not None:
             start = cursor_key(collection, self._ordering, query.after)
             rows = (row for row in rows if self.key(row) > start)

@@ -1,4 +1,4 @@
-"""Health, sizes, integrity and space of one keep."""
+"""Health, sizes and integrity of one keep."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,10 +9,10 @@ from quantkeep_backends.redis.catalogue import Catalogue
 from quantkeep_backends.redis.keys import Names
 from quantkeep_backends.redis.link import Link
 from quantkeep_backends.redis.reading import Reading
-from quantkeep_backends.redis.sealing import Sealing
 from quantkeep_backends.redis.server import Server
 from quantkeep_backends.redis.shapes import Shape
 from quantkeep_backends.redis.steps import FAILPOINTS
+from quantkeep_backends.redis.weighing import Weighing
 
 
 class Maintenance:
@@ -23,6 +23,7 @@ class Maintenance:
         self._names = names
         self._catalogue = catalogue
         self._reading = reading
+        self._weighing = Weighing(link, names, catalogue, reading)
 
     def health(self) -> Health:
         """What the server says of itself now."""
@@ -38,12 +39,14 @@ class Maintenance:
         return Health(ok, server.durability, facts, tuple(server.warnings()))
 
     def sizes(self) -> Mapping[str, int]:
-        """Rows of each collection."""
+        """Rows of each collection, and about how many bytes of the server's memory it all takes."""
         self._catalogue.look()
-        return {
+        found = {
             name: self._reading.count(shape.collection)
             for name, shape in self._catalogue.shapes.items()
         }
+        weighed = self._weighing.bytes()
+        return found if weighed is None else {**found, "bytes": weighed}
 
     # -- integrity ---------------------------------------------------------------------------------
 
@@ -89,12 +92,3 @@ class Maintenance:
                     stream.chunk(place, page.packed)
             except Corrupt as error:
                 yield str(error)
-
-    # -- space -------------------------------------------------------------------------------------
-
-    def compact(self, sealing: Sealing) -> None:
-        """Pack the single entries of all logs."""
-        for shape in self._catalogue.shapes.values():
-            if shape.collection.log:
-                for head in self._reading.heads(shape.collection):
-                    sealing.seal(self._reading.stream(shape, shape.collection, head.stream))

@@ -1,29 +1,44 @@
 """A large append as packed chunks, with the identities of their rows beside them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantkeep.arrow import ArrowRows
 from quantkeep.batch import Append
-from quantkeep.collection import Key, SealedRow
+from quantkeep.collection import Key
 from quantkeep.contract import taken
 from quantkeep_backends.redis import chunks, ordering, statistics
-from quantkeep_backends.redis.batches import rows_of
-from quantkeep_backends.redis.shapes import Shape, arranged
+from quantkeep_backends.redis.shapes import Shape
+from quantkeep_backends.redis.sources import Slice, source_of
 
-Stage = Callable[[bytes], Sequence[Any]]  # a blob as the script's arguments for it
+RESERVED: Final = 4_096  # identities that one script looks through; more are sent ahead
+
 Known = Mapping[tuple[str, str], tuple[int, bytes]]  # stream, identity: revision, digest
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
-@attrs.frozen
-class _Run:
+class Ahead(Protocol):
+    """What takes parts of an append before it is committed."""
+
+    def put(self, blob: bytes) -> Sequence[Any]:
+        """The script's arguments for *blob*."""
+        ...
+
+    def reserve(self, stream: str, offset: int, part: Slice) -> bool:
+        """Send identities; whether all of them are new."""
+        ...
+
+    def reserved(self, stream: str) -> bool:
+        """Whether identities of *stream* were sent."""
+        ...
+
+
+class _Run(msgspec.Struct):
     """Rows of the append that follow each other: of a part from an offset, or (0) revisions."""
 
     part: int
@@ -37,7 +52,7 @@ class _Part:
 
     number: int
     stream: Key
-    places: list[int] = attrs.field(factory=list)  # of its new rows in the append
+    places: Sequence[int] = attrs.field(factory=list)  # of its new rows in the append
 
 
 class Packer:
@@ -47,92 +62,57 @@ class Packer:
         shape: of its log.
         write: the append.
         known: what is stored already of its identities.
+        careful: some of its rows may have the identity of another.
     """
 
-    def __init__(self, shape: Shape, write: Append, known: Known) -> None:
+    def __init__(self, shape: Shape, write: Append, known: Known, *, careful: bool) -> None:
         self._shape = shape
         self._known = known
-        self._columns, self._rows = self._taken(write)
+        self._source = source_of(shape, write)
+        self.ahead = self._source.identified and len(self._source) > RESERVED
         self.verified: dict[tuple[str, str], int] = {}
         self._runs: list[_Run] = []
         self._parts: dict[Key, _Part] = {}
-        self._identities = self._identified()
-        self._arrange()
-
-    def _taken(self, write: Append) -> tuple[Any, Sequence[SealedRow] | None]:
-        given = write.rows
-        if (
-            isinstance(given, ArrowRows)
-            and arranged(write.collection, self._shape.collection) is None
-        ):
-            has_identity = any(
-                given.table.column(name).null_count == 0
-                or given.table.column(name).null_count < len(given)
-                for name in self._shape.collection.identity
-            )
-            return given.table, [*given] if has_identity else None
-        return None, rows_of(write, self._shape)
-
-    def __len__(self) -> int:
-        return len(self._rows) if self._rows is not None else self._columns.num_rows
+        self._arrange(careful)
 
     @property
     def streams(self) -> list[str]:
         """The streams of the parts, in order."""
-        return [self._shape.stream(stream) for stream in self._parts]
+        return [*map(self._named, self._parts)]
+
+    def _named(self, stream: Key) -> str:
+        return f"{self._shape.collection.name}:{self._shape.stream(stream)}"
 
     # -- which rows are new ------------------------------------------------------------------------
 
-    def _identified(self) -> list[str] | None:
-        if self._rows is None or not self._shape.collection.identity:
-            return None
-        identity = self._shape.identity
-        return [identity(row.values) for row in self._rows]
-
-    def _streams(self) -> Iterator[Key]:
-        stream = self._shape.collection.stream
-        if self._rows is not None:
-            take = self._shape.take_stream
-            return (take(row.values) for row in self._rows)
-        columns = [self._columns.column(name).to_pylist() for name in stream]
-        return zip(*columns, strict=True) if columns else iter([()] * len(self))
-
-    def _single(self) -> Key | None:
-        """The one stream of all rows, if they are of one."""
-        if self._rows is not None:
-            found = {*map(self._shape.take_stream, [row.values for row in self._rows])}
-            return found.pop() if len(found) == 1 else None
-        names = self._shape.collection.stream
-        columns = [self._columns.column(name).unique() for name in names]
-        one = all(len(values) == 1 for values in columns)
-        return tuple(values[0].as_py() for values in columns) if one else None
-
-    def _all_new(self, stream: Key) -> bool:
-        """Whether no row has the identity of another, nor one that is known to be stored."""
-        if self._identities is None:
-            return True
-        if self._known:
-            return False
-        present = [identity for identity in self._identities if identity]
-        return len({*present}) == len(present)
-
-    def _arrange(self) -> None:
-        single = self._single()
-        if single is not None and self._all_new(single):
-            self._parts[single] = _Part(1, single, [*range(len(self))])
-            self._runs = [_Run(1, len(self), 0)]
+    def _arrange(self, careful: bool) -> None:
+        single, many = self._source.single(), len(self._source)
+        if single is not None and self._all_new(careful):
+            self._parts[single] = _Part(1, single, range(many))
+            self._runs = [_Run(1, many, 0)]
             return
-        first: dict[tuple[Key, str], tuple[int, int, int]] = {}
-        for place, stream in enumerate(self._streams()):
-            identity = self._identities[place] if self._identities else ""
+        first: dict[tuple[Key, str], tuple[int, int, bytes]] = {}
+        for place, (stream, identity, digest) in enumerate(self._source.each()):
             if not identity:
                 self._add(self._part(stream), place)
             elif (stream, identity) in first:
-                self._again(place, *first[stream, identity])
-            elif not self._is_known(place, stream, identity):
+                self._again(place, digest, *first[stream, identity])
+            elif not self._is_known(place, stream, identity, digest):
                 part = self._part(stream)
-                first[stream, identity] = (part.number, len(part.places), place)
+                first[stream, identity] = (part.number, len(part.places), digest)
                 self._add(part, place)
+
+    def _all_new(self, careful: bool) -> bool:
+        """Whether no row has the identity of another, nor one that is known to be stored.
+
+        Of many rows it is assumed: the server tells when they are sent ahead.
+        """
+        if not self._source.identified:
+            return True
+        if self._known or self.ahead:
+            return not (self._known or careful)
+        present = [identity for _, identity, _ in self._source.each() if identity]
+        return len({*present}) == len(present)
 
     def _part(self, stream: Key) -> _Part:
         if stream not in self._parts:
@@ -141,93 +121,107 @@ class Packer:
 
     def _add(self, part: _Part, place: int) -> None:
         self._run(part.number, len(part.places))
+        assert isinstance(part.places, list)
         part.places.append(place)
 
     def _run(self, part: int, start: int) -> None:
         if self._runs:
             last = self._runs[-1]
             if last.part == part and last.start + last.count == start:
-                self._runs[-1] = attrs.evolve(last, count=last.count + 1)
+                last.count += 1
                 return
         self._runs.append(_Run(part, 1, start))
 
-    def _again(self, place: int, part: int, offset: int, earlier: int) -> None:
+    def _again(self, place: int, digest: bytes, part: int, offset: int, earlier: bytes) -> None:
         """The row at *place* has the identity of an *earlier* one of this append."""
-        rows = self._rows or ()
-        if rows[place].digest != rows[earlier].digest:
-            raise self._taken_error(rows[place])
+        if digest != earlier:
+            raise self._taken_error(place)
         self._run(part, offset)
 
-    def _is_known(self, place: int, stream: Key, identity: str) -> bool:
-        named = (self._shape.stream(stream), identity)
+    def _is_known(self, place: int, stream: Key, identity: str, digest: bytes) -> bool:
+        named = (self._named(stream), identity)
         found = self._known.get(named)
         if found is None:
             return False
-        assert self._rows is not None
-        if found[1] != self._rows[place].digest:
-            raise self._taken_error(self._rows[place])
+        if found[1] != digest:
+            raise self._taken_error(place)
         self.verified[named] = found[0]
         self._run(0, found[0])
         return True
 
-    def _taken_error(self, row: SealedRow) -> Exception:
-        collection = self._shape.collection
+    def _taken_error(self, place: int) -> Exception:
+        row, collection = self._source.row(place), self._shape.collection
         value = (*self._shape.take_stream(row.values), *collection.identity_of(row.values))
         return taken(collection, value, ("", *collection.identity))
 
     # -- arguments of the script -------------------------------------------------------------------
 
-    def arguments(self, stage: Stage) -> list[Any]:
-        """The arguments of the append; *stage* says how each blob goes there."""
+    def arguments(self, ahead: Ahead, freed: Callable[[str], int]) -> list[Any] | None:
+        """The arguments of the append; ``None`` if some identities turn out not to be new.
+
+        Args:
+            ahead: takes what is too much for one command.
+            freed: how often identities of a stream had become free when they were looked up.
+        """
         shape = self._shape
         said: list[Any] = ["B", shape.collection.name, len(shape.timely)]
         said += [name for name, _, _ in shape.timely]
         said.append(len(self._parts))
-        for part in self._parts.values():
-            said += self._part_arguments(part, stage)
-        said.append(len(self.verified))
-        for (stream, identity), revision in self.verified.items():
-            said += (stream, identity, revision)
+        parts = [self._part_arguments(part, ahead) for part in self._parts.values()]
+        if None in parts:
+            return None
+        said += [each for part in parts for each in part or ()]
+        said += self._still_known(freed)
         said.append(len(self._runs))
         for run in self._runs:
             said += (run.part, run.count, run.start)
         return said
 
-    def _part_arguments(self, part: _Part, stage: Stage) -> list[Any]:
-        slices = [part.places[n : n + chunks.ROWS] for n in range(0, len(part.places), chunks.ROWS)]
-        said: list[Any] = [self._shape.stream(part.stream), len(slices)]
-        order = _Order(self._shape)
-        for places in slices:
-            batch = self._batch(places)
-            order.note(batch)
-            said += [len(places), *stage(chunks.packed(batch))]
-            said += [statistics.summed_up(self._shape.collection, batch)]
-            said += stage(self._ids(places))
-        return said + order.arguments()
+    def _still_known(self, freed: Callable[[str], int]) -> list[Any]:
+        """What must still hold of identities that are stored: one by one, or of their streams."""
+        if self.ahead:
+            streams = sorted({stream for stream, _ in self.verified})
+            guards = [each for stream in streams for each in (stream, freed(stream))]
+            return [0, len(streams), *guards]
+        said: list[Any] = [len(self.verified)]
+        for (stream, identity), revision in self.verified.items():
+            said += (stream, identity, revision)
+        return [*said, 0]
 
-    def _batch(self, places: list[int]) -> pa.RecordBatch:
-        if self._rows is not None and self._columns is None:
-            rows = [self._rows[place] for place in places]
-            return chunks.of_rows(self._shape.collection, rows)
-        dense = places[-1] - places[0] + 1 == len(places)
-        table = self._columns.slice(places[0], len(places)) if dense else self._columns.take(places)
-        (batch,) = table.combine_chunks().to_batches(max_chunksize=len(places)) or [None]
-        if self._rows is not None:
-            digests = [self._rows[place].digest for place in places]
-            batch = batch.append_column("_digest", pa.array(digests, pa.binary(16)))
-        return batch
+    def _part_arguments(self, part: _Part, ahead: Ahead) -> list[Any] | None:
+        """A part whose identities are not all new is looked through to its end all the same."""
+        stream, offset = self._named(part.stream), 0
+        order, new, said = _Order(self._shape), True, list[Any]()
+        for places in _slices(part.places):
+            found = self._source.slice(places)
+            if self.ahead:
+                new = ahead.reserve(stream, offset, found) and new
+            offset += len(places)
+            if new:
+                order.note(found.batch)
+                said += [len(places), *ahead.put(chunks.packed(found.batch))]
+                said += [statistics.summed_up(self._shape.collection, found.batch)]
+                said += ahead.put(b"" if self.ahead else _ids(found))
+        if not new:
+            return None
+        head = [self._shape.stream(part.stream), "1" if ahead.reserved(stream) else ""]
+        return [*head, -(-offset // chunks.ROWS), *said, *order.arguments()]
 
-    def _ids(self, places: list[int]) -> bytes:
-        if self._identities is None or self._rows is None:
-            return b""
-        rows, identities = self._rows, self._identities
-        found = [(n, place) for n, place in enumerate(places) if identities[place]]
-        if not found:
-            return b""
-        numbers = [] if len(found) == len(places) else [n for n, _ in found]
-        lists = _pack(([identities[place] for _, place in found], numbers))
-        digests = b"".join([rows[place].digest for _, place in found])
-        return len(lists).to_bytes(4, "big") + lists + digests
+
+def _slices(places: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (places[n : n + chunks.ROWS] for n in range(0, len(places), chunks.ROWS))
+
+
+def _ids(part: Slice) -> bytes:
+    """The identities of a slice's rows, for the script to unpack."""
+    identities = part.identities
+    numbers = [n for n, identity in enumerate(identities) if identity]
+    if not numbers:
+        return b""
+    digests = b"".join([part.digests[n] for n in numbers])
+    sparse = numbers if len(numbers) < len(identities) else []
+    lists = _pack(([identities[n] for n in numbers], sparse))
+    return len(lists).to_bytes(4, "big") + lists + digests
 
 
 class _Order:

@@ -68,10 +68,10 @@ class Reading:
             if row.revision != revision:
                 raise stream.misplaced(row.revision)
             return row
-        for place in page.packed.over(revision, revision):
-            chunk = stream.chunk(place, page.packed)
-            return next(iter(chunk.rows(collection, revision, revision)), None) if chunk else None
-        return None
+        if not page.packed.over(revision, revision):
+            return None
+        found = stream.ascending(revision, revision, (), page.packed)
+        return next(chain.from_iterable(found), None)
 
     # -- many --------------------------------------------------------------------------------------
 

@@ -1,4 +1,7 @@
-"""Single entries of a log become chunks when there are many: smaller, and quicker to scan."""
+"""Single entries of a log become chunks when there are many: smaller, and quicker to scan.
+
+And identities that large appends left in segments of their own join those of their stream.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +19,8 @@ from quantkeep_backends.redis.streams import Page, Stream
 
 _ROWS: Final = 2_048  # of a chunk; as many stay single, for listings of the newest
 _LEAST: Final = 256
+_SEGMENTS: Final = 8  # that every append looks into
+_IDENTITIES: Final = 500  # that one script moves
 
 
 class Sealing:
@@ -30,7 +35,9 @@ class Sealing:
     def relieve(self, name: str) -> None:
         """Pack the oldest single entries of a stream; what hinders it is tried again later."""
         with suppress(QuantkeepError, Lost):
-            self.seal(self._stream(name), most=1)
+            stream = self._stream(name)
+            self.seal(stream, most=1)
+            self.fold(stream, _SEGMENTS)
 
     def seal(self, stream: Stream, most: int | None = None) -> int:
         """Pack runs of single entries, oldest first; how many chunks that made."""
@@ -43,6 +50,22 @@ class Sealing:
                     made += 1
                 at = page.reached + 1
         return made
+
+    def fold(self, stream: Stream, most: int = 0) -> None:
+        """Move the identities of the oldest segments, until at most so many are left."""
+        segments = stream.page().segments
+        for first in segments[: max(len(segments) - most, 0)]:
+            self._folded(stream, first)
+
+    def _folded(self, stream: Stream, first: int) -> None:
+        cursor = b"0"
+        while True:
+            step("redis.seal.send", self._link)
+            (cursor,) = script("fold").run(
+                self._link, self._names.meta, stream.name, first, cursor, _IDENTITIES
+            )[0]
+            if cursor == b"0":
+                return
 
     def _stream(self, name: str) -> Stream:
         collection, _, of = name.partition(":")

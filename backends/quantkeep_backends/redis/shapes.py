@@ -140,6 +140,13 @@ class Shape:
             for group in collection.unique
         ]
 
+    @property
+    def beside(self) -> list[str]:
+        """Names of what is kept beside the records: indexes and unique groups."""
+        return [index.name for index in self.indexes] + [
+            name.decode() for name, _, _ in self._groups
+        ]
+
     def groups(self, row: Row) -> list[Any]:
         """Of each unique group its name and what *row* has there."""
         said: list[Any] = [len(self._groups)]

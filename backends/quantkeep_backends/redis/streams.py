@@ -54,6 +54,11 @@ class Page:
     entries: list[bytes]
 
     @property
+    def segments(self) -> list[int]:
+        """The first revisions of large appends whose identities stand beside the others."""
+        return [*map(int, self.facts.get(b"segments", b"").split())]
+
+    @property
     def tops(self) -> list[bytes]:
         """The fields that say how great values are up to some revisions."""
         return [name for name in self.facts if name.startswith(b"top:")]
@@ -176,11 +181,18 @@ class Stream:
     def ascending(
         self, low: int, high: int, where: Sequence[Condition], packed: Packed
     ) -> Iterator[list[StoredRow]]:
-        """Rows of revisions *low* to *high*, of those that may meet *where*."""
+        """Rows of revisions *low* to *high* that may meet *where*.
+
+        They do meet what of it Arrow compares as queries do (:func:`chunks.is_exact`).
+        """
         while low <= high:
             found = packed.over(low, high)
             if found and found[0].first <= low:
-                yield self._chunk(found[0], packed, low, high, where)
+                rows = self._chunk(found[0], packed, low, high, where)
+                if rows is None:
+                    packed = self.page().packed
+                    continue
+                yield rows
                 low = found[0].last + 1
                 continue
             upto = found[0].first - 1 if found else high
@@ -188,7 +200,7 @@ class Stream:
             packed = page.packed
             if packed.over(low, page.reached):
                 continue  # packed meanwhile
-            yield self.rows(page)
+            yield self._meeting(where, self.rows(page))
             low = page.reached + 1
 
     def descending(
@@ -200,7 +212,11 @@ class Stream:
             found = packed.over(low, high)
             if found and found[-1].last >= high:
                 least = max(low, found[-1].first, high - many + 1)
-                yield self._chunk(found[-1], packed, least, high, where)[::-1]
+                rows = self._chunk(found[-1], packed, least, high, where)
+                if rows is None:
+                    packed = self.page().packed
+                    continue
+                yield rows[::-1]
                 high, many = least - 1, min(many * 4, _PAGE)
                 continue
             after = found[-1].last + 1 if found else low
@@ -209,18 +225,25 @@ class Stream:
             reached = max(page.reached, after)
             if packed.over(reached, high):
                 continue
-            yield [row for row in self.rows(page)[::-1] if after <= row.revision <= high]
+            rows = [row for row in self.rows(page)[::-1] if after <= row.revision <= high]
+            yield self._meeting(where, rows)
             high = reached - 1
+
+    def _meeting(self, where: Sequence[Condition], rows: list[StoredRow]) -> list[StoredRow]:
+        """Of single entries, what chunks give of theirs."""
+        tests = [c.test(self.collection) for c in where if chunks.is_exact(c, self.collection)]
+        return [row for row in rows if all(test(row) for test in tests)] if tests else rows
 
     # -- chunks ------------------------------------------------------------------------------------
 
     def _chunk(
         self, place: Place, packed: Packed, low: int, high: int, where: Sequence[Condition]
-    ) -> list[StoredRow]:
+    ) -> list[StoredRow] | None:
+        """The rows of a chunk; ``None`` if it was pruned or joined with others meanwhile."""
         if not self.may_hold(place, where):
             return []
         chunk = self.chunk(place, packed)
-        return [] if chunk is None else chunk.rows(self.collection, low, high, where)
+        return None if chunk is None else chunk.rows(self.collection, low, high, where)
 
     def may_hold(self, place: Place, where: Sequence[Condition]) -> bool:
         """Whether the chunk may have rows that meet *where*."""
@@ -232,12 +255,12 @@ class Stream:
         return statistics.recalled(place.info)
 
     def chunk(self, place: Place, packed: Packed) -> Chunk | None:
-        """The chunk that stands at *place*; ``None`` if it was pruned meanwhile."""
+        """The chunk that stands at *place*; ``None`` if it was pruned or joined meanwhile."""
         key = self._names.of("chunk", self.name, str(place.first))
         try:
-            batch = self._cache.batch(key, lambda: self._read(key, place))
+            batch = self._cache.batch(f"{key}-{place.last}", lambda: self._read(key, place))
         except Corrupt:
-            if place.first in {p.first for p in self.page().packed.places}:
+            if (place.first, place.last) in {p[:2] for p in self.page().packed.places}:
                 raise
             return None
         return Chunk(self._shape, place, batch, packed.gone)

@@ -149,6 +149,7 @@ class Timely:
         """A chunk's rows in order; few at a time, if they stand in it that way."""
         chunk = self._stream.chunk(place, self._page.packed)
         if chunk is None:
+            yield from self._of_tail(place.first, place.last, low, high)
             return
         low, high = max(low, place.first), min(high, place.last)
         if not chunk.ascends(self._column):
@@ -171,7 +172,7 @@ class Timely:
 
     def _of_tail(self, first: int, last: int, low: int, high: int) -> Rows:
         """Entries that stand alone, or did when we looked."""
-        found = self._stream.ascending(max(first, low), min(last, high), (), Packed())
+        found = self._stream.ascending(max(first, low), min(last, high), self._where, Packed())
         yield from sorted(chain.from_iterable(found), key=self._turned)
 
     def _single(self, low: int, high: int) -> Iterator[tuple[int, int]]:

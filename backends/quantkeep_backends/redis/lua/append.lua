@@ -25,9 +25,18 @@ if meta[2] ~= schema then return {'schema'} end
 local clock = call('TIME')
 local now = clock[1] .. format('%06d', clock[2])
 local stream, new = collection .. ':' .. of, true
-local revision
+local revision, pending
 if identity ~= '' then
-  local known = call('HGET', P .. 'ids:' .. stream, identity)
+  local ids = P .. 'ids:' .. stream
+  local known, beside = call('HGET', ids, identity), call('HMGET', P .. 'stream:' .. stream, 'segments', 'pending')
+  pending = beside[2]
+  for first in (not known and beside[1] or ''):gmatch('%d+') do
+    local found = call('HGET', ids .. ':' .. first, identity)
+    if found then
+      local offset = found:match('^%d+')
+      known = format('%.0f', tonumber(first) + tonumber(offset)) .. found:sub(#offset + 1)
+    end
+  end
   if known then
     revision, new = known:match('^%d+'), false
     if known:sub(#revision + 2) ~= digest then return {'no', '1', 'taken', '0', '1'} end
@@ -66,6 +75,12 @@ for at = 14, #ARGV, 2 do
   -- up to here no entry has a greater value: what a listing of the newest need not look at
   if tonumber(revision) % 256 == 0 then
     call('HSET', name, 'top:' .. ARGV[at] .. ':' .. revision, most)
+  end
+end
+for other in (pending or ''):gmatch('%x+') do -- a large append that is under way, and must look again
+  if call('HEXISTS', P .. 'staged:' .. other .. ':ids:' .. stream, identity) == 1 then
+    pending = pending:gsub(other, '')
+    call('HSET', name, 'pending', pending)
   end
 end
 call('HINCRBY', name, 'rows', 1)

@@ -115,18 +115,29 @@ for stream, list in pairs(chunks) do
 end
 for name, list in pairs(dropped) do by_many('ZREM', P .. name, list) end
 for name, list in pairs(added) do by_many('ZADD', P .. name, list) end
+local function note_identities(stream, held, free)
+  disturb(stream, held)
+  if #free == 0 then return end
+  for first in beside_of(stream).segments:gmatch('%d+') do
+    by_many('HDEL', P .. 'ids:' .. stream .. ':' .. first, free)
+  end
+  call('HINCRBY', P .. 'stream:' .. stream, 'freed', 1)
+end
+
 for group, of in pairs(holders) do
-  local set, free = {}, {}
+  local set, free, held = {}, {}, {}
   for value, key in pairs(of) do
     if key then
       local n = #set
       set[n + 1], set[n + 2] = value, key
+      held[#held + 1] = value
     else
       free[#free + 1] = value
     end
   end
   by_many('HDEL', P .. group, free)
   by_many('HSET', P .. group, set)
+  if group:sub(1, 4) == 'ids:' then note_identities(group:sub(5), held, free) end
 end
 for to, of in pairs(back) do
   local set, free = {}, {}
@@ -151,6 +162,7 @@ local crowded = {}
 for stream, of in pairs(entries) do
   by_many('HSET', P .. 'tail:' .. stream, of.tail)
   for _, parcel in ipairs(of.packed) do write_packed(stream, parcel) end
+  if of.reserved then publish(stream, of.reserved) end
   local name = P .. 'stream:' .. stream
   call('HINCRBY', name, 'rows', text(of.rows))
   if of.loose ~= 0 then
@@ -162,6 +174,13 @@ for stream, of in pairs(entries) do
   for column, known in pairs(of.most) do
     call('HSET', name, 'max:' .. column, known[1], 'late:' .. column, known[2])
   end
+end
+
+for stream, of in pairs(beside) do
+  local name = P .. 'stream:' .. stream
+  if of.changed then call('HSET', name, 'pending', of.pending) end
+  if of.added then call('HSET', name, 'segments', of.segments) end
+  if of.added and select(2, of.segments:gsub('%d+', '')) > 8 then crowded[#crowded + 1] = stream end
 end
 
 return {'ok', text(commits), receipt, unpack(crowded, 1, math.min(#crowded, 100))}

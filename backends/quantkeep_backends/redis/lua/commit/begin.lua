@@ -20,4 +20,4 @@ if meta[2] ~= schema then return {'schema'} end
 local clock = call('TIME')
 local now = clock[1] .. format('%06d', clock[2])
 
-local extend, write_packed -- of packed entries, where the batch has any
+local extend, write_packed, publish -- of packed entries, where the batch has any

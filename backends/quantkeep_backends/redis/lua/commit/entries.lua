@@ -28,7 +28,7 @@ end
 
 -- Whether an identity is known: a refusal, or the revision of the entry that has it.
 local function told_before(stream, identity, digest)
-  local known = identity ~= '' and holder_of('ids:' .. stream, identity)
+  local known = identity ~= '' and identity_of(stream, identity)
   if not known then return end
   local revision = known:match('^%d+')
   if known:sub(#revision + 2) == digest then return nil, revision end

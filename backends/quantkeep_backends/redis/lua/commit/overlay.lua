@@ -121,10 +121,60 @@ end
 
 local function referrer(field) return field:match('^([^|]*)|[^|]*|(.*)$') end
 
-local function identify(stream, identity, value)
+-- Identities stand in a hash for each stream, and in segments that large appends left beside it,
+-- whose revisions count from their first. Those of large appends that are under way are pending.
+local beside = {}
+local function beside_of(stream)
+  local of = beside[stream]
+  if not of then
+    local f = call('HMGET', P .. 'stream:' .. stream, 'segments', 'pending')
+    of = {segments = f[1] or '', pending = f[2] or ''}
+    beside[stream] = of
+  end
+  return of
+end
+
+local function counted_from(first, found)
+  local offset = found:match('^%d+')
+  return text(tonumber(first) + tonumber(offset)) .. found:sub(#offset + 1)
+end
+
+local function in_segments(stream, identity)
+  for first in beside_of(stream).segments:gmatch('%d+') do
+    local found = call('HGET', P .. 'ids:' .. stream .. ':' .. first, identity)
+    if found then return counted_from(first, found) end
+  end
+  return false
+end
+
+local function identity_of(stream, identity)
   local group = 'ids:' .. stream
-  holder_of(group, identity)
-  holders[group][identity] = value
+  local of = holders[group] or {}
+  holders[group] = of
+  if of[identity] == nil then
+    of[identity] = call('HGET', P .. group, identity) or in_segments(stream, identity)
+  end
+  return of[identity]
+end
+
+local function identify(stream, identity, value)
+  identity_of(stream, identity)
+  holders['ids:' .. stream][identity] = value
+end
+
+-- Large appends that are under way look again if one of these identities is theirs too.
+local function disturb(stream, identities)
+  local of = beside_of(stream)
+  for id in of.pending:gmatch('%x+') do
+    local key, met = P .. 'staged:' .. id .. ':ids:' .. stream, false
+    for from = 1, #identities, MANY do
+      local upto = math.min(from + MANY - 1, #identities)
+      for _, found in ipairs(call('HMGET', key, unpack(identities, from, upto))) do
+        met = met or found
+      end
+    end
+    if met then of.pending, of.changed = of.pending:gsub(id, ''), true end
+  end
 end
 
 local function remove(collection, key, replaced)
@@ -136,7 +186,7 @@ local function remove(collection, key, replaced)
   if row.log then
     local identity = row.identity or book[4]
     if identity and identity ~= '' then
-      local known = holder_of('ids:' .. row.stream, identity)
+      local known = identity_of(row.stream, identity)
       if known and known:match('^%d+') == row.revision then identify(row.stream, identity, false) end
     end
   end

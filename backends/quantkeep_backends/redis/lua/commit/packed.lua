@@ -24,9 +24,31 @@ local function identities(blob)
   return ids
 end
 
+-- Which of a parcel's identities are stored already.
+local function look_up(stream, names, report)
+  local ids = P .. 'ids:' .. stream
+  local function look(key, first)
+    for from = 1, #names, MANY do
+      local upto = math.min(from + MANY - 1, #names)
+      for at, found in ipairs(call('HMGET', key, unpack(names, from, upto))) do
+        if found then report(names[from + at - 1], first and counted_from(first, found) or found) end
+      end
+    end
+  end
+  look(ids)
+  for first in beside_of(stream).segments:gmatch('%d+') do look(ids .. ':' .. first, first) end
+end
+
+-- Whether identities that were sent ahead are all there, and nobody else was first with one.
+local function still_reserved(stream)
+  return beside_of(stream).pending:find(id, 1, true)
+    and call('EXISTS', P .. 'staged:' .. id .. ':ids:' .. stream) == 1
+end
+
 local function part(collection, columns, number, dupes)
-  local of = take()
+  local of, reserved = take(), take() == '1'
   local stream = collection .. ':' .. of
+  if reserved and not still_reserved(stream) then return nil, {'changed'} end
   local first = head_of(collection, of) + 1
   local revision, parcels = first, {}
   for _ = 1, count() do
@@ -38,17 +60,10 @@ local function part(collection, columns, number, dupes)
     if packed_ids ~= '' then
       local ids = identities(packed_ids)
       parcel.ids.unpacked = ids
-      for from = 1, #ids.names, MANY do
-        local upto = math.min(from + MANY - 1, #ids.names)
-        local known = call('HMGET', P .. 'ids:' .. stream, unpack(ids.names, from, upto))
-        for at = from, upto do
-          local found = known[at - from + 1]
-          if found then
-            local n = #dupes
-            dupes[n + 1], dupes[n + 2], dupes[n + 3] = number, ids.names[at], found
-          end
-        end
-      end
+      look_up(stream, ids.names, function(name, found)
+        local n = #dupes
+        dupes[n + 1], dupes[n + 2], dupes[n + 3] = number, name, found
+      end)
     end
     parcels[#parcels + 1] = parcel
     revision = revision + parcel.rows
@@ -61,6 +76,7 @@ local function part(collection, columns, number, dupes)
   local noted = note_entry(stream)
   for _, parcel in ipairs(parcels) do noted.packed[#noted.packed + 1] = parcel end
   noted.rows = noted.rows + revision - first
+  noted.reserved = reserved and text(first)
   return first, nil, revision - first
 end
 
@@ -74,9 +90,13 @@ function extend()
   end
   local changed = false
   for _ = 1, count() do -- identities that were there before, at these revisions
-    local group, identity, revision = 'ids:' .. collection .. ':' .. take(), take(), take()
-    local known = holder_of(group, identity)
+    local stream, identity, revision = take(), take(), take()
+    local known = identity_of(stream, identity)
     changed = changed or not known or known:match('^%d+') ~= revision
+  end
+  for _ = 1, count() do -- streams of which no identity became free since they were looked up
+    local stream, freed = take(), take()
+    changed = changed or (call('HGET', P .. 'stream:' .. stream, 'freed') or '0') ~= freed
   end
   local runs = {}
   for _ = 1, count() do
@@ -112,5 +132,17 @@ function write_packed(stream, parcel)
       set[2 * at - 1], set[2 * at] = ids.names[at], ids.entry(at, parcel.first)
     end
     by_many('HSET', P .. 'ids:' .. stream, set)
+    disturb(stream, ids.names)
   end
+end
+
+-- Identities that were sent ahead become a segment. Other large appends have to look again.
+function publish(stream, first)
+  local key, segment = P .. 'staged:' .. id .. ':ids:' .. stream, P .. 'ids:' .. stream .. ':' .. first
+  local of = beside_of(stream)
+  call('HDEL', key, '')
+  call('RENAME', key, segment)
+  call('PERSIST', segment)
+  of.segments = of.segments == '' and first or of.segments .. ' ' .. first
+  of.pending, of.changed, of.added = '', true, true
 end

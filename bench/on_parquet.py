@@ -72,7 +72,12 @@ def appends(keep: Keep, raw: raw_segments.Trades, rows: int) -> Iterator[Figure]
 
 
 def _renamed(trades: list[Trade], run: int) -> list[Trade]:
-    return [trade.replace(uid=f"{trade.uid}-{run}") for trade in trades]
+    """The same trades, told later and under other ids, that lie between those of other runs."""
+    later = (run + 1) * (trades[-1].timestamp - trades[0].timestamp)
+    return [
+        trade.replace(uid=f"{trade.uid}-{run}", timestamp=trade.timestamp + later)
+        for trade in trades
+    ]
 
 
 def _append_arrow(keep: Keep, table: pa.Table) -> None:

@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 import quantkeep
-from quantkeep import Corrupt, NotFound
+from quantkeep import NotFound
 from quantkeep.errors import Busy, FormatTooNew, InvalidUrl, PermissionDenied, Regression
 from quantkeep_backends._files import log
 from quantkeep_backends._files.local import LocalFiles
@@ -75,16 +75,6 @@ def test_two_handles_see_and_follow_each_other(tmp_path: Path) -> None:
             assert append(one, number).revision == number + 1
             assert append(other, number + 1).revision == number + 2
         assert numbers(one) == numbers(other) == [*range(6)]
-
-
-def test_a_missing_commit_is_corrupt_and_names_it(tmp_path: Path) -> None:
-    with opened(tmp_path / "k") as keep:
-        append(keep, 1)
-        append(keep, 2)
-    victim = commits(tmp_path / "k")[-2]
-    victim.unlink()
-    with pytest.raises(Corrupt, match=victim.name):
-        opened(tmp_path / "k")
 
 
 def test_a_commit_of_another_history_is_a_regression(tmp_path: Path) -> None:

@@ -4,40 +4,37 @@ Of two writers that make the same number, one wins; the other reads what the win
 again. Readers ask for the next number by name, and never list. Each file proves itself by a
 checksum, and names that of the one before it, so that another history put in its place is noticed.
 
-A file is two lines of JSON: the checksum of the second, and what the commit did.
+What a commit touched is said twice, in its heading and by the commit behind it, so that of a file
+that is damaged or gone it is known what nobody can know any more, and all else can be read.
 """
 
-import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from quantkeep.errors import Corrupt, FormatTooNew, OutcomeUnknown, Regression, WriterPoisoned
+from quantkeep.errors import Corrupt, OutcomeUnknown, Regression, WriterPoisoned
 from quantkeep.failpoints import passing
-from quantkeep_backends._files import durable
+from quantkeep_backends._files import durable, proving
 from quantkeep_backends._files.medium import Entry, Files
+from quantkeep_backends._files.proving import Commit, Touched
 
-FORMAT: Final = 1
 FOLDER: Final = "_log"
 TRUSTED: Final = 300.0  # seconds for which the head that was seen is taken to be there still
 _DIGITS: Final = 20
 _TOGETHER: Final = 64  # commits that are read at once
-
-_dumps: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 class Behind(Exception):  # where we stand, and no error of anybody's
     """The head that this reader knows is gone or another: it has to begin anew."""
 
 
-class Commit(NamedTuple):
-    """What a file of the log says."""
+class Gap(NamedTuple):
+    """A commit whose file is damaged or gone, and of which it is known what it touched."""
 
     number: int
-    proof: str
-    said: Mapping[str, Any]
+    error: Corrupt
+    touched: Touched
 
 
 def name_of(number: int) -> str:
@@ -57,57 +54,109 @@ class CommitLog:
     Attributes:
         number: of the last commit read; 0 before the first.
         proof: its checksum.
+        until: the last commit to be read.
     """
 
-    def __init__(self, files: Files, number: int = 0, proof: str = "") -> None:
+    def __init__(
+        self, files: Files, number: int = 0, proof: str = "", *, until: int | None = None
+    ) -> None:
         self._files = files
+        self._until = until
         self.number = number
         self.proof = proof
         self._head: Entry | None = None
         self._seen_at = -TRUSTED  # when the head was last seen to be there
 
-    def news(self, known: int = 0) -> Iterator[Commit]:
+    def news(self, known: int = 0) -> Iterator[Commit | Gap]:
         """Commits that were added since the last call, by whomever.
 
         Args:
             known: a commit that was seen to be there, so that those before it are asked for
-                together.
+                together, and that those which are missing are gaps.
 
         Raises:
-            Corrupt: a file is not what was written. Behind: the head is gone.
+            Corrupt: a file is not what was written, and nothing is known of it. Behind: the head is
+                gone.
         """
-        more = True
+        yield from self._found(known)
+        self._confirm()
+        while known > self.number and self._files.look(name_of(self.number + 1)) is None:
+            path = self._path(self.number + 1)
+            yield from self._lost(None, proving.damaged(path, "it is missing, later ones are not"))
+            yield from self._found(known)
+            self._confirm()
+
+    def _found(self, known: int) -> Iterator[Commit | Gap]:
+        more = self._until is None or self.number < self._until
         while more:
             count = min(max(known - self.number, 1), _TOGETHER)
             names = [name_of(self.number + n) for n in range(1, count + 1)]
             found = self._files.read_all(names) if count > 1 else [self._files.read(names[0])]
-            for name, data in zip(names, found, strict=True):
+            for data in found:
                 more = data is not None
                 if data is None:
                     break
-                commit = read(f"{self._files.root}/{name}", data, self.number + 1)
-                self._check_link(commit)
-                yield commit
-                self._advance(commit.number, commit.proof)
-        self._confirm()
+                yield from self._heard(data)
+                if self.number == self._until:
+                    return
+
+    def _heard(self, data: bytes) -> Iterator[Commit | Gap]:
+        """What the file of the next commit says, or that it is damaged."""
+        number = self.number + 1
+        try:
+            commit = proving.read(self._path(number), data, number)
+        except Corrupt as error:
+            yield from self._lost(data, error)
+            return
+        self._check_link(commit)
+        yield commit
+        self._advance(commit.number, commit.proof)
+
+    def _lost(self, data: bytes | None, error: Corrupt) -> Iterator[Commit | Gap]:
+        """Go on behind the next commit, which is damaged or gone."""
+        number = self.number + 1
+        behind = self._peeked(number + 1)
+        lost = proving.salvaged(data or b"", number, behind)
+        if lost is None:
+            raise error
+        yield Gap(number, error, lost.touched)
+        if lost.commit is not None:
+            yield lost.commit
+        self._advance(number, lost.proof)
+
+    def _peeked(self, number: int) -> Commit | None:
+        """The commit *number*, if it is there and sound."""
+        data = self._files.read(name_of(number))
+        try:
+            return None if data is None else proving.read(self._path(number), data, number)
+        except Corrupt:
+            return None
+
+    def _path(self, number: int) -> str:
+        return f"{self._files.root}/{name_of(number)}"
 
     def latest(self) -> int:
         """The last commit in a listing, which is a hint and no more; 0: none."""
         behind = name_of(self.number)
         names = (entry.name for entry in self._files.entries(FOLDER, behind))
-        return max((n for name in names if (n := number_of(name)) is not None), default=0)
+        latest = max((n for name in names if (n := number_of(name)) is not None), default=0)
+        return latest if self._until is None else min(latest, self._until)
 
-    def add(self, said: Mapping[str, Any]) -> bool:
+    def add(self, said: Mapping[str, Any], touched: Touched | None) -> bool:
         """Write the next commit; ``False``: another writer made it.
 
         The caller has read all news.
+
+        Args:
+            said: what is committed.
+            touched: what of the keep it touches; ``None``: anything.
 
         Raises:
             OutcomeUnknown, WriterPoisoned: it may be there, or not. Behind: as :meth:`news`.
         """
         number = self.number + 1
         body = {"number": number, "previous": self.proof, "write": uuid.uuid4().hex, **said}
-        proof, data = written(body)
+        proof, data = proving.written(body, touched)
         with durable.told(self._files.root):
             passing("log.commit.create")
         if not self._files.create(name_of(number), data):
@@ -116,16 +165,6 @@ class CommitLog:
         self._confirm_own(number)
         self._advance(number, proof)
         return True
-
-    def check_whole(self, latest: int) -> None:
-        """See that none is missing before the commit *latest*; raises :class:`Corrupt`."""
-        missing = name_of(self.number + 1)
-        if latest > self.number and self._files.look(missing) is None:
-            raise Corrupt(
-                f"{self._files.root}/{missing} is missing, and there are later commits: restore it "
-                "from a backup",
-                locator=f"{self._files.root}/{missing}",
-            )
 
     def _made(self) -> None:
         """From here on others see the commit, so an error does not undo it."""
@@ -176,49 +215,6 @@ class CommitLog:
 def _now() -> float:
     """Seconds, those that the machine slept included where the system counts them."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-# -- files that prove themselves -------------------------------------------------------------------
-
-
-def written(said: Mapping[str, Any]) -> tuple[str, bytes]:
-    """The checksum of *said*, and the content of the file that says it."""
-    body = _dumps(said).encode()
-    proof = sha256(body).hexdigest()
-    return proof, b'{"sha256":"%s","format":%d}\n%s\n' % (proof.encode(), FORMAT, body)
-
-
-def read(path: str, data: bytes, number: int | None = None) -> Commit:
-    """What a file made by :func:`written` says.
-
-    Raises:
-        Corrupt: it is not what was written. FormatTooNew: a newer quantkeep wrote it.
-    """
-    head, _, rest = data.partition(b"\n")
-    try:
-        heading = json.loads(head)
-        version, proof = int(heading["format"]), str(heading["sha256"])
-    except (ValueError, KeyError, TypeError):
-        raise damaged(path, "it cannot be read") from None
-    if version > FORMAT:
-        raise FormatTooNew(
-            f"{path} has format {version}, and this quantkeep reads up to {FORMAT}: upgrade it"
-        )
-    body = rest.removesuffix(b"\n")
-    if len(rest) != len(body) + 1 or sha256(body).hexdigest() != proof:
-        raise damaged(path, "its content does not match its own sha256")
-    said: dict[str, Any] = json.loads(body)
-    if number is not None and said["number"] != number:
-        raise damaged(path, f"it is commit {said['number']}")
-    return Commit(said.get("number", 0), proof, said)
-
-
-def damaged(path: str, why: str) -> Corrupt:
-    """The error that names a damaged file."""
-    return Corrupt(
-        f"{path}: {why}. It was changed outside quantkeep, or damaged; restore it from a backup",
-        locator=path,
-    )
 
 
 def unknown(what: str) -> OutcomeUnknown:

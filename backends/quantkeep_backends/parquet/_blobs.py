@@ -11,8 +11,8 @@ from hashlib import sha256
 from typing import Final
 
 from quantkeep.errors import InvalidValue
-from quantkeep_backends._files.log import damaged
 from quantkeep_backends._files.medium import Files
+from quantkeep_backends._files.proving import damaged
 
 FOLDER: Final = "blobs"
 _DIGEST: Final = re.compile(r"[0-9a-f]{2,128}")

@@ -25,8 +25,10 @@ from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._replica import Replica
 from quantkeep_backends.parquet._scalars import write_row
 from quantkeep_backends.parquet._segments import (
+    NEWEST_ROWS,
     SEGMENT_ROWS,
     Segment,
+    sorted_by_time,
     sorted_for_reading,
     write,
 )
@@ -165,7 +167,7 @@ def _of_log(shelf: LogShelf, rows: Sequence[StoredRow]) -> _Part:
     full = [s for s in shelf.base if s.rows > SEGMENT_ROWS // 2 and not deleted[s.path]]
     small = [s for s in shelf.base if s not in full]
     young = [each.segment for each in shelf.young]
-    if not rows and not young and len(small) <= 1 and not any(deleted.values()):
+    if not rows and not young and len(small) <= 2 and not any(deleted.values()):
         full, small = [*shelf.base], []  # there is nothing to fold them with
     heads = dict(shelf.heads)
     return _Part(shelf.collection, heads, full, [*small, *young], rows, dict(shelf.gone))
@@ -197,18 +199,33 @@ def _without(collection: Collection, table: pa.Table, gone: Mapping[Key, int]) -
 
 
 def _chunks(collection: Collection, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The rows of *tables* in parts of the size of a segment, each in the order of reading."""
+    """The rows of *tables* in parts of the size of a segment, each in the order of reading.
+
+    The newest rows of a log are a part by themselves, in the order of time.
+    """
     waiting: list[pa.Table] = []
     count = 0
+    spared = NEWEST_ROWS if collection.log else 0
     for table in tables:
         waiting.append(table)
         count += table.num_rows
-        while count >= SEGMENT_ROWS:
+        while count >= SEGMENT_ROWS + spared:
             whole = pa.concat_tables(waiting)
             yield _sorted(collection, whole.slice(0, SEGMENT_ROWS))
             waiting, count = [whole.slice(SEGMENT_ROWS)], count - SEGMENT_ROWS
     if count:
-        yield _sorted(collection, pa.concat_tables(waiting))
+        yield from _last(collection, pa.concat_tables(waiting))
+
+
+def _last(collection: Collection, table: pa.Table) -> Iterator[pa.Table]:
+    if not collection.log:
+        yield table
+        return
+    by_time = sorted_by_time(collection, table)
+    older = max(table.num_rows - NEWEST_ROWS, 0)
+    if older:
+        yield sorted_for_reading(collection, by_time.slice(0, older))
+    yield by_time.slice(older)
 
 
 def _sorted(collection: Collection, table: pa.Table) -> pa.Table:

@@ -15,7 +15,7 @@ from quantkeep.backend import Garbage
 from quantkeep.errors import QuantkeepError
 from quantkeep.failpoints import passing
 from quantkeep.progress import counted
-from quantkeep_backends._files import durable, log
+from quantkeep_backends._files import durable, log, proving
 from quantkeep_backends._files.medium import Entry, Files
 from quantkeep_backends.parquet import _blobs, _manifest, _segments
 from quantkeep_backends.parquet._entries import segments_of
@@ -25,6 +25,7 @@ from quantkeep_backends.parquet._replica import Replica
 _WHY: Final = {
     log.FOLDER: "folded by compaction",
     _manifest.FOLDER: "replaced by compaction",
+    _manifest.SPARE: "replaced by compaction",
     _segments.FOLDER: "nothing refers to it",
 }
 
@@ -72,8 +73,8 @@ def _why(files: Files, entry: Entry, needed: _Needed) -> str | None:
     if top == log.FOLDER:
         number = log.number_of(entry.name)
         stays = number is None or number >= needed.commit or _is_recent(files, entry)
-    elif top == _manifest.FOLDER:
-        stays = entry.name in needed.manifests
+    elif top in (_manifest.FOLDER, _manifest.SPARE):
+        stays = f"{_manifest.FOLDER}/{name}" in needed.manifests
     elif top == _segments.FOLDER:
         stays = entry.name in needed.segments
     else:
@@ -115,7 +116,7 @@ def _of_state(files: Files, replica: Replica, commit: int) -> Iterator[str]:
     for number in range(commit + 1, replica.log.number + 1):
         data = files.read(log.name_of(number))
         if data is not None:
-            said = log.read(f"{files.root}/{log.name_of(number)}", data, number).said
+            said = proving.read(f"{files.root}/{log.name_of(number)}", data, number).said
             yield from (segment.path for _, segment in segments_of(said))
 
 
@@ -123,7 +124,7 @@ def _read(files: Files, path: str) -> Manifest | None:
     data = files.read(path)
     if data is None or path.rpartition("/")[2].startswith("."):
         return None
-    return Manifest.heard(log.read(f"{files.root}/{path}", data).said)
+    return Manifest.heard(proving.read(f"{files.root}/{path}", data).said)
 
 
 # -- every byte ------------------------------------------------------------------------------------
@@ -140,6 +141,8 @@ def scrub(files: Files, replica: Replica) -> Iterator[str]:
                 replica.tables.reader.check(segments.pop(entry.name))
         except QuantkeepError as error:
             yield str(error)
+    there = {entry.name for entry in entries}
+    yield from (str(h.error) for name, h in replica.harms.found.items() if name not in there)
     for path in sorted(segments):
         yield f"{files.root}/{path} is gone: restore it from a backup"
 
@@ -148,10 +151,10 @@ def _check(files: Files, entry: Entry) -> None:
     top, _, name = entry.name.partition("/")
     if name.startswith(".") or "/." in name:
         return
-    if top in (log.FOLDER, _manifest.FOLDER):
+    if top in (log.FOLDER, _manifest.FOLDER, _manifest.SPARE):
         data = files.read(entry.name)
         if data is not None:
-            log.read(f"{files.root}/{entry.name}", data)
+            proving.read(f"{files.root}/{entry.name}", data)
     elif top == _blobs.FOLDER:
         _blobs.read(files, name.rpartition("/")[2])
     elif entry.name == _manifest.CURRENT:

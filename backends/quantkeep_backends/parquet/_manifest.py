@@ -1,6 +1,7 @@
 """Manifests: the state of a keep at one commit, as files; and the pointer to the newest.
 
 _manifest/<commit>-<random>.json   what is in which segment, heads, schema; written once
+_spare/<commit>-<random>.json      the same, for the day on which the other is damaged
 current.json                       names the newest manifest, and the files of each collection
 """
 
@@ -13,14 +14,15 @@ from typing import Any, Final
 import attrs
 
 from quantkeep.collection import Key
-from quantkeep.errors import Busy, FormatTooNew
-from quantkeep_backends._files import log
+from quantkeep.errors import Busy, Corrupt, FormatTooNew
+from quantkeep_backends._files import proving
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends.parquet._scalars import read_key, write_key
 from quantkeep_backends.parquet._segments import Segment
 
 CURRENT: Final = "current.json"
 FOLDER: Final = "_manifest"
+SPARE: Final = "_spare"
 _PATIENCE: Final = 30.0
 _TRIES: Final = 8  # each time, another compaction has published
 
@@ -107,10 +109,11 @@ class Reference:
 
 def write(files: Files, manifest: Manifest) -> Reference:
     """Write *manifest* under a name of its own."""
-    proof, data = log.written(manifest.said())
-    path = f"{FOLDER}/{manifest.commit:020}-{uuid.uuid4().hex[:8]}.json"
-    files.write(path, data)
-    return Reference(manifest.commit, path, proof)
+    proof, data = proving.written(manifest.said())
+    name = f"{manifest.commit:020}-{uuid.uuid4().hex[:8]}.json"
+    for folder in (SPARE, FOLDER):
+        files.write(f"{folder}/{name}", data)
+    return Reference(manifest.commit, f"{FOLDER}/{name}", proof)
 
 
 def read(files: Files, reference: Reference) -> Manifest | None:
@@ -123,9 +126,9 @@ def read(files: Files, reference: Reference) -> Manifest | None:
     data = files.read(reference.path)
     if data is None:
         return None
-    commit = log.read(path, data, reference.commit)
+    commit = proving.read(path, data, reference.commit)
     if commit.proof != reference.sha256:
-        raise log.damaged(path, "its content does not match the sha256 that names it")
+        raise proving.damaged(path, "its content does not match the sha256 that names it")
     return Manifest.heard(commit.said)
 
 
@@ -144,12 +147,21 @@ def publish(files: Files, manifest: Manifest, reference: Reference) -> None:
     for _ in range(_TRIES):
         with files.turn(_PATIENCE, must=True):
             seen = files.look(CURRENT)  # first, so that it is no newer than what is read
-            known = current(files)
-            if known is not None and known.commit >= reference.commit:
+            if _newest(files) >= reference.commit:
                 return
             if files.replace(CURRENT, data, seen):
                 return
     raise Busy(f"{files.root}/{CURRENT} was replaced by others again and again; compact again")
+
+
+def _newest(files: Files) -> int:
+    """The commit of the manifest that is current, or, where that is damaged, before the newest."""
+    try:
+        known = current(files)
+    except Corrupt:
+        names = sorted(entry.name for entry in files.entries(FOLDER))
+        return int(names[-1].removeprefix(f"{FOLDER}/")[:20]) - 1
+    return 0 if known is None else known.commit
 
 
 def current(files: Files) -> Reference | None:
@@ -164,19 +176,20 @@ def current(files: Files) -> Reference | None:
         found = Reference(said["commit"], said["manifest"], said["manifest_sha256"])
         proof = said.pop("sha256")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise log.damaged(path, f"it cannot be read ({error})") from None
-    if version > log.FORMAT:
+        raise proving.damaged(path, f"it cannot be read ({error})") from None
+    if version > proving.FORMAT:
         raise FormatTooNew(
-            f"{path} has format {version}, and this quantkeep reads up to {log.FORMAT}: upgrade it"
+            f"{path} has format {version}, and this quantkeep reads up to {proving.FORMAT}: "
+            "upgrade it"
         )
     if proof != _proof(said):
-        raise log.damaged(path, "its content does not match its own sha256")
+        raise proving.damaged(path, "its content does not match its own sha256")
     return found
 
 
 def _pointer(manifest: Manifest, reference: Reference) -> bytes:
     said: dict[str, Any] = {
-        "format": log.FORMAT,
+        "format": proving.FORMAT,
         "commit": reference.commit,
         "manifest": reference.path,
         "manifest_sha256": reference.sha256,

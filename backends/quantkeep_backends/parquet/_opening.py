@@ -24,6 +24,7 @@ S3: Final = LOCAL | Capability.MULTI_HOST
 SINGLE: Final = LOCAL & ~(Capability.MULTI_PROCESS | Capability.FAILPOINTS)
 VOLATILE: Final = SINGLE & ~Capability.PERSISTENT
 OPTIONS: Final = {
+    "until": "the state as it was at that commit, read-only (default: now)",
     "patience": "seconds to try against other writers (default 30)",
     "timeout": "seconds to wait for an answer (object stores; default 20)",
     "single_writer": "yes: nobody else writes; needed where the store cannot create exclusively",
@@ -48,19 +49,22 @@ def opened(url: Url, opening: Opening) -> Backend:
         Unsupported: the store cannot keep two writers apart, and was not opened for a single one.
     """
     patience = url.option("patience", _seconds, 30.0)
+    until = url.option("until", _number, None)
+    if until is not None and not opening.read_only:
+        raise InvalidUrl(f"{url}: until={until} is of the past: open it with read_only=True")
     files, capabilities = files_of(url, opening)
     try:
         require_level(files.durability, opening.durability, url)
     except BaseException:
         files.close()
         raise
-    return ParquetBackend(files, opening, capabilities, patience=patience)
+    return ParquetBackend(files, opening, capabilities, patience=patience, until=until)
 
 
 def files_of(url: Url, opening: Opening) -> tuple[Files, Capability]:
     """Where *url* leads to, and what can be promised there."""
     if url.transport == "":
-        url.allow("patience")
+        url.allow("patience", "until")
         path = url.path.absolute()
         check(path)
         return LocalFiles(path), LOCAL
@@ -139,6 +143,13 @@ def _missing(url: Url, error: ImportError) -> DriverMissing:
         f"{url.parts.scheme}:// needs {needed}, which is not installed: "
         f"pip install 'quantkeep[{extra}]'"
     )
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("expected the number of a commit")
+    return number
 
 
 def _seconds(text: str) -> float:

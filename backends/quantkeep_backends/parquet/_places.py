@@ -10,7 +10,10 @@ from quantkeep_backends._files.local import LOCK
 from quantkeep_backends._files.log import FOLDER as LOG
 from quantkeep_backends.parquet import _blobs, _manifest, _segments
 
-OURS: Final = {LOG, LOCK, _blobs.FOLDER, _manifest.FOLDER, _manifest.CURRENT, _segments.FOLDER}
+OURS: Final = {
+    LOG, LOCK, _blobs.FOLDER, _manifest.FOLDER, _manifest.SPARE, _manifest.CURRENT,
+    _segments.FOLDER,
+}  # fmt: skip
 
 
 def check(path: Path) -> None:

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 from quantkeep.collection import Collection
 from quantkeep.columns import Kind, microseconds
 from quantkeep.errors import Corrupt
-from quantkeep_backends._files.log import damaged
 from quantkeep_backends._files.medium import Files
+from quantkeep_backends._files.proving import damaged
 from quantkeep_backends.parquet._columns import arranged
 from quantkeep_backends.parquet._segments import Bounds, Piece, Segment, prunable
 
 GROUP_LIMIT: Final = 1 << 20  # rows; more than a segment of ours has in a row group
 BYTES_LIMIT: Final = 4 << 30  # of a row group, by its footer, once it is unpacked
-_KEPT: Final = 4  # row groups, as they were read last
+_KEPT: Final = 32 << 20  # bytes of row groups, as they were read last
 
 
 class Reader:
@@ -32,6 +32,8 @@ class Reader:
         self._lock = threading.Lock()
         self._footers: dict[str, Footer] = {}
         self._groups: OrderedDict[tuple[Any, ...], pa.Table] = OrderedDict()
+        self._sizes: dict[tuple[Any, ...], int] = {}
+        self._kept = 0
 
     def footer(self, segment: Segment) -> "Footer":
         """What the file says of itself; read once."""
@@ -58,10 +60,19 @@ class Reader:
                 return self._groups[key]
         table = self._read(segment, number, columns)
         with self._lock:
-            self._groups[key] = table
-            while len(self._groups) > _KEPT:
-                self._groups.popitem(last=False)
+            self._keep(key, table)
         return table
+
+    def _keep(self, key: tuple[Any, ...], table: pa.Table) -> None:
+        """Have *table* at hand, as long as others do not need the room."""
+        if key in self._groups:
+            return  # another thread was as quick
+        self._groups[key] = table
+        self._sizes[key] = table.nbytes
+        self._kept += self._sizes[key]
+        while self._kept > _KEPT and len(self._groups) > 1:
+            oldest, _ = self._groups.popitem(last=False)
+            self._kept -= self._sizes.pop(oldest)
 
     def rows(self, collection: Collection, segment: Segment, number: int) -> pa.Table:
         """A row group with the columns of *collection* and the stamps."""

@@ -6,14 +6,17 @@ from typing import Any
 
 from quantkeep import schema
 from quantkeep.collection import Collection
-from quantkeep.errors import Corrupt, QuantkeepError, Regression, WriterPoisoned
-from quantkeep.model import Stored
+from quantkeep.errors import Corrupt, NotFound, QuantkeepError, Regression, WriterPoisoned
+from quantkeep.model import HeldShelf, Stored
 from quantkeep.progress import counted
-from quantkeep_backends._files.log import Behind, Commit, CommitLog, damaged
+from quantkeep_backends._files.log import Behind, CommitLog, Gap, name_of
 from quantkeep_backends._files.medium import Files
-from quantkeep_backends.parquet import _manifest
+from quantkeep_backends._files.proving import Commit, damaged
+from quantkeep_backends.parquet import _harms, _manifest
+from quantkeep_backends.parquet._bases import Base, bases
 from quantkeep_backends.parquet._columns import stored_rows
 from quantkeep_backends.parquet._entries import Operation, effects_of, segments_of
+from quantkeep_backends.parquet._harms import Harms
 from quantkeep_backends.parquet._manifest import Manifest, Reference, Shelved
 from quantkeep_backends.parquet._scalars import read_row
 from quantkeep_backends.parquet._segments import Segment
@@ -33,16 +36,18 @@ class Replica:
         description: of its collections.
         base: the manifest that the state is built on.
         touched: by keyed collection, the last commit that changed it.
+        harms: damaged files, and what is not known because of them.
     """
 
     tables: Tables
     log: CommitLog
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, until: int | None = None) -> None:
         self._files = files
+        self._until = until
         self._poisoned: QuantkeepError | None = None
         self._doubted = False  # an interruption may have left the state half way
-        self._begin(None)
+        self._begin(Base(None))
         self._load()
 
     @property
@@ -66,7 +71,9 @@ class Replica:
         if self._poisoned is not None:
             raise copy(self._poisoned)  # each caller has its own traceback, cause and notes
         try:
-            self._catch_up()
+            self._doubted = self._doubted or self.harms.have_changed(self._files)
+            if self._until is None or self._doubted:
+                self._catch_up()
         except Regression as error:
             self._poisoned = error
             raise
@@ -78,11 +85,12 @@ class Replica:
     def _catch_up(self) -> None:
         if not self._doubted:
             try:
-                self._follow()
+                self._follow(live=True)
             except Behind:
                 pass
             else:
-                return
+                if not self._doubted:
+                    return
         identity, seen = self.identity, self.log.number
         self._load()
         if identity and (self.identity != identity or self.log.number < seen):
@@ -94,34 +102,65 @@ class Replica:
             )
 
     def _load(self) -> None:
-        """Read everything from the newest manifest on."""
-        reference: Reference | None = None
+        """Read everything anew."""
         for _ in range(_TRIES):
-            reference = _manifest.current(self._files)
-            manifest = None if reference is None else _manifest.read(self._files, reference)
-            if reference is not None and manifest is None:
-                continue  # it was cleared away as it was read: there is a newer one
             try:
-                self._begin(manifest)
-                latest = self.log.latest()
-                self._follow(latest)
+                self._load_best()
             except Behind:
                 continue
-            self.log.check_whole(latest)
             self._doubted = False
             return
-        name = _manifest.CURRENT if reference is None else reference.path
-        raise damaged(f"{self._files.root}/{name}", "it is gone")
+        raise damaged(f"{self._files.root}/{_manifest.CURRENT}", "what it names is gone")
 
-    def _begin(self, manifest: Manifest | None) -> None:
+    def _load_best(self) -> None:
+        """Read from the first base that leaves nothing open, or from the one that leaves least.
+
+        Raises:
+            Corrupt: none can be read at all; the error of the first that should have been.
+        """
+        best: tuple[int, Base] | None = None
+        error: Corrupt | None = None
+        for base in bases(self._files, self._until):
+            error = error or next((error for _, error in base.damage), None)
+            try:
+                self._load_from(base)
+            except Corrupt as damage:
+                error = error or damage
+                continue
+            if not self.harms.weight:
+                return
+            if best is None or self.harms.weight < best[0]:
+                best = self.harms.weight, base
+        if best is not None:
+            self._load_from(best[1])
+        elif error is not None:
+            raise error
+
+    def _load_from(self, base: Base) -> None:
+        self._begin(base)
+        self._follow(self.log.latest())
+        if self._until is not None and self.log.number != self._until:
+            raise NotFound(
+                f"{self._files.root} has no commit {self._until:,} any more, or not yet: its last "
+                f"is {self.log.number:,}"
+            )
+        if base.damage and not self.is_made:
+            raise base.damage[0][1]
+
+    def _begin(self, base: Base) -> None:
+        manifest = base.manifest
         self.tables = Tables(self._files)
         self.base = manifest
         self.touched: dict[str, int] = {}
+        self.harms = Harms()
         self.identity, self.description = "", None
-        self.log = CommitLog(self._files)
+        self.log = CommitLog(self._files, until=self._until)
+        self._last: Mapping[str, Any] | None = None
+        for name, error in base.damage:
+            self.harms.add(self._files, name, error, {})
         if manifest is not None:
             self.identity, self.description = manifest.identity, manifest.description
-            self.log = CommitLog(self._files, manifest.commit, manifest.proof)
+            self.log = CommitLog(self._files, manifest.commit, manifest.proof, until=self._until)
             self._fill(manifest)
 
     def _fill(self, manifest: Manifest) -> None:
@@ -134,8 +173,7 @@ class Replica:
             if isinstance(shelf, LogShelf):
                 shelf.base = shelved.segments
             else:
-                for row in self._rows(shelf.collection, shelved):
-                    shelf.add(row)
+                self._fill_shelf(shelf, shelved)
             shelf.heads.update(shelved.heads)
         remembered = manifest.collections.get(OPERATIONS.name)
         if remembered is not None:
@@ -145,14 +183,28 @@ class Replica:
             stored = read_row(self.collections[row["collection"]], row)
             self.tables.replay(Stored(row["collection"], stored))
 
+    def _fill_shelf(self, shelf: HeldShelf, shelved: Shelved) -> None:
+        try:
+            for row in self._rows(shelf.collection, shelved):
+                shelf.add(row)
+        except Corrupt as error:
+            name = str(error.locator).removeprefix(f"{self._files.root}/")
+            self.harms.add(self._files, name, error, {shelf.collection.name: None})
+
     def _rows(self, collection: Collection, shelved: Shelved) -> Iterable[Any]:
         reader = self.tables.reader
         for segment in shelved.segments:
             for number in reader.footer(segment).groups:
                 yield from stored_rows(collection, reader.rows(collection, segment, number))
 
-    def _follow(self, known: int = 0) -> None:
+    def _follow(self, known: int = 0, *, live: bool = False) -> None:
         for commit in self.log.news(known):
+            if isinstance(commit, Gap):
+                if live:
+                    raise Behind  # there may be a manifest that does without it
+                self.harms.add(self._files, name_of(commit.number), commit.error, commit.touched)
+                self._last = {}
+                continue
             try:
                 self._replay(commit)
             except (KeyError, TypeError, ValueError) as error:
@@ -162,12 +214,14 @@ class Replica:
                 raise damaged(path, f"it cannot be understood ({error!r})") from None
 
     def _replay(self, commit: Commit) -> None:
-        said = commit.said
+        said = self._last = commit.said
         self.tables.position.number = commit.number
         self._learn(said)
         for name, segment in segments_of(said):
             self.tables.join(name, [segment])
         for effect in effects_of(self.collections, said):
+            if self.harms.weight and self.harms.covers(self.collections[effect.collection], effect):
+                continue
             self.tables.replay(effect)
             self.touched[effect.collection] = commit.number
         if "operation" in said:
@@ -178,6 +232,8 @@ class Replica:
             self._adopt_named(Reference(**said["manifest"]))
 
     def _learn(self, said: Mapping[str, Any]) -> None:
+        if "again" in said:
+            self._learn(said["again"])
         self.identity = said.get("identity", self.identity)
         if "description" in said:
             self.description = said["description"]
@@ -186,10 +242,14 @@ class Replica:
     def _adopt_named(self, reference: Reference) -> None:
         if self.base is not None and self.base.commit >= reference.commit:
             return
-        manifest = _manifest.read(self._files, reference)
-        if (
-            manifest is not None
-        ):  # otherwise it has been replaced already, as the log goes on to say
+        try:
+            manifest = _manifest.read(self._files, reference)
+        except Corrupt as error:
+            self.harms.add(self._files, reference.path, error, {})
+            return
+        if self.harms.weight:
+            self._doubted = True  # it may do without what is damaged
+        elif manifest is not None:  # otherwise it was replaced already, as the log goes on to say
             self.adopt(manifest)
 
     def adopt(self, manifest: Manifest) -> None:
@@ -220,8 +280,10 @@ class Replica:
         Raises:
             StoreFull, Unavailable: nothing was written. OutcomeUnknown, WriterPoisoned: perhaps.
         """
+        if self._last is not None:
+            said = {**said, **_harms.again(self.collections, self._last)}
         try:
-            made = self.log.add(said)
+            made = self.log.add(said, _harms.footprint(self.collections, said))
         except Behind:
             self.tables.undo()
             self._doubted = True
@@ -238,6 +300,7 @@ class Replica:
         if not made:
             self.tables.undo()
             return False
+        self._last = said
         for effect in said.get("effects", ()):
             self.touched[effect["collection"]] = self.log.number
         self._learn(said)
@@ -264,8 +327,8 @@ class Replica:
         return {segment.path for segment in self.segments()}
 
     def check(self) -> list[str]:
-        """Hold every segment that the state is made of against its checksum."""
-        problems = list[str]()
+        """Damaged files that were met, and every segment that is not what its checksum says."""
+        problems = [str(harm.error) for harm in self.harms.found.values()]
         segments = self.segments()
         for segment in counted(segments, "reading segments", len(segments)):
             try:

@@ -12,14 +12,16 @@ import pyarrow.parquet as pq
 
 from quantkeep.collection import Collection, Key
 from quantkeep.columns import Kind, Scalar
-from quantkeep_backends._files.log import damaged
 from quantkeep_backends._files.medium import Files
+from quantkeep_backends._files.proving import damaged
 from quantkeep_backends.parquet._columns import canonical
 from quantkeep_backends.parquet._scalars import read, read_key, write_key
 
 FOLDER: Final = "segments"
 GROUP_ROWS: Final = 16_384
 SEGMENT_ROWS: Final = 8 * GROUP_ROWS
+NEWEST_ROWS: Final = 8_192  # of a log that are kept in the order of time, in small row groups
+_NEWEST_GROUP: Final = 1_024
 _SAMPLE: Final = 8_192  # rows that tell whether values of a column repeat
 _TAIL: Final = 8  # bytes behind the footer: its length, and the magic
 _DAY: Final = "__day"
@@ -148,13 +150,18 @@ def portions(table: pa.Table) -> Iterator[pa.Table]:
 def write(files: Files, collection: Collection, table: pa.Table) -> Segment:
     """Write the rows of *table* as a new file, which nobody sees before a commit names it."""
     path = f"{FOLDER}/{collection.name}/{uuid.uuid4().hex}.parquet"
-    data = encoded(collection, table)
+    data = encoded(collection, table, _NEWEST_GROUP if is_newest(collection, table) else GROUP_ROWS)
     segment = _described(path, collection, table, data)
     files.write(path, data)
     return segment
 
 
-def encoded(collection: Collection, table: pa.Table) -> bytes:
+def is_newest(collection: Collection, table: pa.Table) -> bool:
+    """Whether *table* holds the newest rows, of which a few are asked for again and again."""
+    return collection.log and table.num_rows <= NEWEST_ROWS
+
+
+def encoded(collection: Collection, table: pa.Table, group_rows: int = GROUP_ROWS) -> bytes:
     """*table* as a Parquet file."""
     dictionaries = [n for n in table.column_names if _repeats(table.column(n))]
     encodings = {
@@ -165,7 +172,7 @@ def encoded(collection: Collection, table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(
         table, sink,
-        row_group_size=GROUP_ROWS, compression="zstd", compression_level=1,
+        row_group_size=group_rows, compression="zstd", compression_level=1,
         use_dictionary=dictionaries, column_encoding=encodings,
         bloom_filter_options=_blooms(collection, table),
     )  # fmt: skip
@@ -281,6 +288,14 @@ def sorted_for_reading(collection: Collection, table: pa.Table) -> pa.Table:
     order.append(table.column_names[len(collection.columns)])
     wanted = [(name, "ascending") for name in dict.fromkeys(order)]
     return table.combine_chunks().take(pc.sort_indices(marked, sort_keys=wanted))
+
+
+def sorted_by_time(collection: Collection, table: pa.Table) -> pa.Table:
+    """*table* by the time of its rows, or as it was appended, where they have none."""
+    keys = reading_order(collection)
+    stamps = table.column_names[len(collection.columns) :]
+    wanted = [(name, "ascending") for name in (keys[1] if keys else stamps[1], stamps[0])]
+    return table.combine_chunks().take(pc.sort_indices(table, sort_keys=wanted))
 
 
 def reading_order(collection: Collection) -> tuple[Sequence[str], str] | None:

@@ -5,6 +5,7 @@ and looks whether it is still its own before each commit.
 """
 
 import contextlib
+import errno
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,9 +24,12 @@ from quantkeep.errors import (
 )
 from quantkeep.failpoints import passing
 from quantkeep_backends._files import durable
+from quantkeep_backends._files.log import unknown
 from quantkeep_backends._files.medium import Entry
 
 FENCE: Final = "_writer"
+# Stores that have an object whole or not at all; elsewhere a file is made beside its place first.
+WHOLE: Final = {"abfs", "az", "gcs", "gs", "memory", "oss", "s3", "s3a"}
 
 
 class SingleWriterFiles:
@@ -39,6 +43,7 @@ class SingleWriterFiles:
         self.durability = durability
         self.root = f"{protocol}://{path}"
         self._path = path
+        self._is_whole = protocol in WHOLE
         self._writer = uuid.uuid4().hex.encode()
         self._fenced = False
         self._lock = threading.Lock()
@@ -52,13 +57,47 @@ class SingleWriterFiles:
             ) from scrubbed(error, *map(str, options.values()))
 
     def create(self, name: str, data: bytes) -> bool:
-        with self._lock, self._told(name):
-            passing("files.create.write")
-            self._fence()
-            if self._system.exists(self._at(name)):
-                return False
-            self._system.pipe_file(self._at(name), data)
+        with self._lock:
+            with self._told(name):
+                passing("files.create.write")
+                self._fence()
+                if self._system.exists(self._at(name)):
+                    return False
+            try:
+                with self._told(name):
+                    self._put(name, data)
+            except QuantkeepError as error:
+                return self._after(name, data, error)
             return True
+
+    def _after(self, name: str, data: bytes, error: QuantkeepError) -> bool:
+        """Whether what was put is there, although *error* was the answer; otherwise it is not."""
+        try:
+            if self.read(name) == data:
+                return True
+            self.remove(name)
+        except QuantkeepError:
+            raise unknown(f"{self.root}/{name}") from error
+        raise error
+
+    def _put(self, name: str, data: bytes) -> None:
+        """Make *data* the content of a file, which nobody sees half written."""
+        path = self._at(name)
+        folder, _, last = path.rpartition("/")
+        self._system.makedirs(folder, exist_ok=True)
+        if self._is_whole:
+            self._system.pipe_file(path, data)
+            return
+        temporary = f"{folder}/.{last}.{uuid.uuid4().hex[:16]}.tmp"
+        try:
+            self._system.pipe_file(temporary, data)
+            if self._system.size(temporary) != len(data):
+                raise OSError(errno.EIO, "it was written short")
+            self._system.mv(temporary, path)
+        except BaseException:
+            with contextlib.suppress(Exception):  # it is cleared away later
+                self._system.rm_file(temporary)
+            raise
 
     def _fence(self) -> None:
         """Be the only writer, or say that somebody else is."""
@@ -75,8 +114,7 @@ class SingleWriterFiles:
     def write(self, name: str, data: bytes) -> None:
         with self._told(name):
             passing("files.replace.write")
-            self._system.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
-            self._system.pipe_file(self._at(name), data)
+            self._put(name, data)
 
     def replace(self, name: str, data: bytes, known: Entry | None) -> bool:
         self.write(name, data)  # there is nobody else

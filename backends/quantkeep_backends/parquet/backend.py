@@ -1,6 +1,5 @@
 """The backend: commits to the log, reads from segments and memory, compaction."""
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,22 +10,14 @@ from quantkeep import schema
 from quantkeep.backend import Backdoor, Backend, Capability, Garbage, Head, Health
 from quantkeep.batch import Batch, Receipt
 from quantkeep.collection import Collection, Key, StoredRow
-from quantkeep.errors import (
-    Busy,
-    Corrupt,
-    NotFound,
-    OutcomeUnknown,
-    QuantkeepError,
-    WriterPoisoned,
-)
-from quantkeep.failpoints import passing
+from quantkeep.errors import Corrupt, NotFound, WriterPoisoned
 from quantkeep.hookspecs import Opening
-from quantkeep.model import Effect
 from quantkeep.query import Query, Tally
-from quantkeep_backends._files import durable
 from quantkeep_backends._files.medium import Files
-from quantkeep_backends.parquet import _blobs, _compaction, _entries, _garbage
+from quantkeep_backends.parquet import _blobs, _compaction, _garbage
 from quantkeep_backends.parquet._backdoor import ParquetBackdoor
+from quantkeep_backends.parquet._committing import Committer
+from quantkeep_backends.parquet._harms import Harms
 from quantkeep_backends.parquet._replica import Replica
 from quantkeep_backends.parquet._tables import Tables
 
@@ -34,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LONG_TAIL: Final = 5_000  # commits behind the manifest, after which opening is slow
-_TURN: Final = 2.0  # seconds to wait for other writers of this host before trying beside them
 FAILPOINTS: Final = (
     "parquet.commit.begin",
     "log.commit.create",
@@ -67,14 +57,15 @@ class ParquetBackend(Backend):
         capabilities: Capability,
         *,
         patience: float = 30.0,
+        until: int | None = None,
     ) -> None:
         self.capabilities = capabilities
         self.durability = files.durability
         self._files = files
-        self._patience = patience
         self._thread = threading.RLock()
         try:
-            self._replica = Replica(files)
+            self._replica = Replica(files, until)
+            self._commits = Committer(files, self._replica, self._thread, patience)
             if not self._replica.is_made:
                 self._make(create=opening.create and not opening.read_only)
         except BaseException:
@@ -86,92 +77,19 @@ class ParquetBackend(Backend):
             raise NotFound(
                 f"there is no keep at {self._files.root}: open it with create=True to make one"
             )
-        self._insist(lambda _: _compaction.created())
+        self._commits.insist(lambda _: _compaction.created())
 
     # -- commits ---------------------------------------------------------------------------------
 
     def commit(self, batch: Batch) -> Receipt:
-        receipts = list[Receipt]()
-        now = self.now()
-
-        def applied(tables: Tables) -> Mapping[str, Any] | None:
-            receipt, effects = tables.apply(batch, now)
-            receipts.append(receipt)
-            return self._entry(tables, batch, receipt, effects)
-
-        self._insist(applied)
-        return receipts[-1]
-
-    def _entry(
-        self, tables: Tables, batch: Batch, receipt: Receipt, effects: Sequence[Effect]
-    ) -> Mapping[str, Any] | None:
-        """What the log is to say of the batch that was applied; ``None``: nothing has changed."""
-        segments, operation = tables.segments, None
-        if batch.op_id is not None and not receipt.replayed:
-            operation = _entries.Operation(batch.op_id, *tables.operations[batch.op_id])
-        if not effects and not segments and operation is None:
-            return None
-        collections = self._replica.collections
-        return _entries.entry(collections, receipt.at, effects, segments, operation)
-
-    def _insist(self, change: Callable[[Tables], Mapping[str, Any] | None]) -> None:
-        """Make *change* to the level state and write what it says, until nobody is in between.
-
-        Raises:
-            Busy: others were in between for longer than the time allowed.
-        """
-        with self._thread, self._files.turn(min(_TURN, self._patience)):
-            with durable.told(self._files.root):
-                passing("parquet.commit.begin")
-            for _ in self._tries():
-                tables = self._replica.level()
-                tables.position.number = self._replica.log.number + 1
-                if self._changed(tables, change):
-                    return
-        raise Busy(
-            f"other writers of {self._files.root} were first for {self._patience:g} s; nothing was "
-            "written"
-        )
-
-    def _changed(
-        self, tables: Tables, change: Callable[[Tables], Mapping[str, Any] | None]
-    ) -> bool:
-        keep_files = False
-        try:
-            said = change(tables)
-            if said is not None and not self._replica.add(said):
-                keep_files = True  # the next try needs them again
-                return False
-        except (OutcomeUnknown, WriterPoisoned) as error:
-            keep_files = True
-            if isinstance(error, WriterPoisoned):
-                self._replica.poison(error)
-            raise
-        except QuantkeepError:
-            raise
-        except BaseException:
-            keep_files = True
-            self._replica.doubt()
-            raise
-        finally:
-            if not keep_files:
-                tables.settle()
-        return True
-
-    def _tries(self) -> Iterator[int]:
-        """Tries, with longer and longer pauses between them, as long as there is time."""
-        deadline, pause = time.monotonic() + self._patience, 0.002
-        yield 0
-        number = 0
-        while time.monotonic() < deadline:
-            time.sleep(random.uniform(0, pause))  # noqa: S311  # so that writers do not keep step
-            pause = min(pause * 1.6, 0.25)
-            number += 1
-            yield number
+        return self._commits.apply(batch, self.now())
 
     def outcome(self, op_id: str) -> Receipt | None:
         with self._level() as tables:
-            return tables.outcome(op_id)
+            found = tables.outcome(op_id)
+            if found is None:
+                self._harms.check_operation(op_id)
+            return found
 
     # -- collections -----------------------------------------------------------------------------
 
@@ -180,17 +98,22 @@ class ParquetBackend(Backend):
             return self._replica.description
 
     def ensure(self, collections: Sequence[Collection], description: str) -> None:
-        def described(tables: Tables) -> Mapping[str, Any] | None:
-            known = self._replica.description
-            wanted = description
-            if known:
-                ours, theirs = schema.understand(description), schema.understand(known)
-                wanted = schema.describe(schema.merge(ours, theirs))
-            return None if wanted == known else {"at": self.now(), "description": wanted}
+        def described(_: Tables) -> Mapping[str, Any] | None:
+            wanted = self._described(description)
+            return None if wanted is None else {"at": self.now(), "description": wanted}
 
-        with self._thread:
-            self._insist(described)
+        with self._level():
+            if self._described(description) is not None:
+                self._commits.insist(described)
             self._replica.level()
+
+    def _described(self, description: str) -> str | None:
+        """What the keep is to remember; ``None``: it does already."""
+        known, wanted = self._replica.description, description
+        if known:
+            ours, theirs = schema.understand(description), schema.understand(known)
+            wanted = schema.describe(schema.merge(ours, theirs))
+        return None if wanted == known else wanted
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -199,26 +122,35 @@ class ParquetBackend(Backend):
         with self._thread:
             yield self._replica.level()
 
+    @property
+    def _harms(self) -> Harms:
+        return self._replica.harms
+
     def get(self, collection: Collection, key: Key) -> StoredRow | None:
         with self._level() as tables:
+            self._harms.check_key(collection, key)
             return tables.get(collection, key)
 
     def scan(self, collection: Collection, query: Query) -> Iterator[StoredRow]:
         with self._level() as tables:
+            self._harms.check_query(collection, query.where)
             return tables.scan(collection, query)
 
     def scan_arrow(
         self, collection: Collection, query: Query, *, batch_rows: int = 10_000
     ) -> "Iterator[pa.RecordBatch] | None":
         with self._level() as tables:
+            self._harms.check_query(collection, query.where)
             return tables.record_batches(collection, query, batch_rows)
 
     def tally(self, collection: Collection, tally: Tally) -> list[tuple[Any, ...]]:
         with self._level() as tables:
+            self._harms.check_query(collection, tally.where)
             return tables.tally(collection, tally)
 
     def heads(self, collection: Collection) -> list[Head]:
         with self._level() as tables:
+            self._harms.check_all(collection)
             return tables.heads(collection)
 
     # -- blobs -----------------------------------------------------------------------------------
@@ -256,12 +188,14 @@ class ParquetBackend(Backend):
             }
             if Capability.FAILPOINTS in self.capabilities:
                 facts["failpoints"] = FAILPOINTS
-            return Health(True, self.durability, facts, _warnings(behind))
+            warnings = (*self._harms.complaints(), *_warnings(behind))
+            return Health(not self._harms, self.durability, facts, warnings)
 
     def sizes(self) -> Mapping[str, int]:
         with self._level() as tables:
             size = sum(entry.size for entry in self._files.entries(""))
-            return {**tables.sizes(), "bytes": size}
+            known = {n: rows for n, rows in tables.sizes().items() if not self._harms.touch(n)}
+            return {**known, "bytes": size}
 
     def check(self) -> list[str]:
         """Read all files anew: what is in memory says nothing of them."""
@@ -279,10 +213,12 @@ class ParquetBackend(Backend):
 
     def garbage(self, before: int) -> Sequence[Garbage]:
         with self._level():
+            self._harms.check_writable()
             return _garbage.found(self._files, self._replica, before)
 
     def remove_garbage(self, before: int) -> Sequence[Garbage]:
         with self._level():
+            self._harms.check_writable()
             return _garbage.remove(self._files, self._replica, before)
 
     def compact(self) -> None:
@@ -292,6 +228,7 @@ class ParquetBackend(Backend):
         """Fold the log into segments, with *change* made to the state behind all checks."""
         with self._thread:
             tables = self._replica.level()
+            self._harms.check_writable()
             tables.position.number = self._replica.log.number
             if change is not None:
                 change(tables)
@@ -309,7 +246,7 @@ class ParquetBackend(Backend):
             raise
 
     def _publish(self, manifest: "_compaction.Written") -> None:
-        self._insist(lambda _: manifest.commit_body(self.now()))
+        self._commits.insist(lambda _: manifest.commit_body(self.now()))
         self._replica.adopt(manifest.manifest)
         manifest.publish(self._files)
 

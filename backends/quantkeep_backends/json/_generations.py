@@ -17,6 +17,7 @@ from quantkeep.failpoints import passing
 from quantkeep.model import HeldShelf, Model
 from quantkeep.progress import counted
 from quantkeep_backends._files import durable
+from quantkeep_backends.json._damage import OPERATIONS
 from quantkeep_backends.json._folder import Folder, is_unfinished
 from quantkeep_backends.json._lines import (
     Damaged,
@@ -40,7 +41,7 @@ def write(folder: Folder, generation: int, model: Model) -> None:
     shelves = counted(model.shelves.items(), "writing collections", len(model.shelves))
     for name, shelf in shelves:
         passing("json.compact.collection")
-        durable.create(records / f"{name}.jsonl", _file(_shelf_lines(shelf)))
+        durable.create(file_of(records, name), _file(_shelf_lines(shelf)))
     operations = [Operation(i, d, r.to_json()) for i, (d, r) in model.operations.items()]
     lines = (dumps([o.op_id, o.digest.hex(), o.receipt]) for o in operations)
     durable.create(records / "operations.jsonl", _file(lines))
@@ -49,26 +50,44 @@ def write(folder: Folder, generation: int, model: Model) -> None:
     durable.replace(folder.journal(generation), b"")
 
 
-def read(folder: Folder, generation: int, model: Model, language: Language) -> None:
-    """Fill *model* with the records of *generation*.
+def read(folder: Folder, generation: int, model: Model, language: Language) -> dict[str, Corrupt]:
+    """Fill *model* with the records of *generation*; what is damaged is told by collection.
 
-    Raises:
-        Corrupt: names the file and the line. Regression: a file is gone.
+    An error names the file and the line, and is a :class:`Regression` where the file is gone.
     """
+    damage: dict[str, Corrupt] = {}
     if not model.shelves:
-        return  # a keep that was just made: its first collections begin another generation
+        return damage  # a keep that was just made: its first collections begin another generation
     records = folder.records(generation)
     for name, shelf in counted(model.shelves.items(), "reading collections", len(model.shelves)):
-        path, shape = records / f"{name}.jsonl", language.shapes[name]
-        for number, line in lines_of(path, shape):
-            _take(shelf, shape, line, path, number)
-    path = records / "operations.jsonl"
+        try:
+            _read_shelf(shelf, language.shapes[name], file_of(records, name))
+        except Corrupt as error:
+            damage[name] = error
+    try:
+        _read_operations(model, records / "operations.jsonl")
+    except Corrupt as error:
+        damage[OPERATIONS] = error
+    return damage
+
+
+def _read_shelf(shelf: HeldShelf, shape: Shape, path: Path) -> None:
+    for number, line in lines_of(path, shape):
+        _take(shelf, shape, line, path, number)
+
+
+def _read_operations(model: Model, path: Path) -> None:
     for number, line in lines_of(path, None):
         try:
             op_id, digest, receipt = json.loads(line)
             model.operations[op_id] = remembered(Operation(op_id, bytes.fromhex(digest), receipt))
         except (ValueError, TypeError, KeyError) as error:
-            raise corrupt(path, number, error) from None
+            raise _corrupt(path, number, error) from None
+
+
+def file_of(records: Path, name: str) -> Path:
+    """The file of the collection *name*."""
+    return records / ("operations.records.jsonl" if name == "operations" else f"{name}.jsonl")
 
 
 def sweep(folder: Folder, generation: int) -> None:
@@ -89,7 +108,7 @@ def _shelf_lines(shelf: HeldShelf) -> Iterator[str]:
         shelf.heads.items(), key=repr
     )]})  # fmt: skip
     for key in sorted(shelf.rows, key=_order):
-        yield dumps(shape.record(shelf.rows[key]))
+        yield shape.record(shelf.rows[key])
 
 
 def _order(key: Key) -> tuple[tuple[str, Any], ...]:
@@ -98,8 +117,11 @@ def _order(key: Key) -> tuple[tuple[str, Any], ...]:
 
 def _file(lines: Iterator[str]) -> bytes:
     """The lines, and a last one that proves them."""
-    body = "".join(line + "\n" for line in lines).encode()
-    return body + _proof(body.count(b"\n"), sha256(body).hexdigest())
+    written = [line.encode() + b"\n" for line in lines]
+    digest = sha256()
+    for line in written:
+        digest.update(line)
+    return b"".join([*written, _proof(len(written), digest.hexdigest())])
 
 
 def _proof(lines: int, digest: str) -> bytes:
@@ -122,6 +144,12 @@ def lines_of(path: Path, shape: Shape | None) -> Iterator[tuple[int, bytes]]:
         raise _hand_edited(path, durable.read(path) or b"", shape)
 
 
+def _corrupt(path: Path, line: int, why: object) -> Corrupt:
+    error = corrupt(path, line, why)
+    said = f"{error}. Until then, read_only opens the collections that are undamaged"
+    return Corrupt(said, locator=error.locator)
+
+
 def _hand_edited(path: Path, data: bytes, shape: Shape | None) -> Corrupt:
     """Find the line that was changed, if one can be told from its own content."""
     lines = data.removesuffix(b"\n").split(b"\n")
@@ -130,9 +158,11 @@ def _hand_edited(path: Path, data: bytes, shape: Shape | None) -> Corrupt:
             said = json.loads(line)
             if shape is not None and "record" in said:
                 shape.collection.verify(shape.row(said))
-        except (ValueError, TypeError, Corrupt) as error:
-            return corrupt(path, number, error)
-    return corrupt(path, len(lines), "the lines above do not match this proof of them")
+        except Corrupt:
+            return _corrupt(path, number, "its record does not match its digest")
+        except (ValueError, TypeError) as error:
+            return _corrupt(path, number, error)
+    return _corrupt(path, len(lines), "it does not prove the lines above it")
 
 
 def _take(shelf: HeldShelf, shape: Shape, line: bytes, path: Path, number: int) -> None:
@@ -143,4 +173,4 @@ def _take(shelf: HeldShelf, shape: Shape, line: bytes, path: Path, number: int) 
         else:
             shelf.add(shape.row(said))
     except (Damaged, ValueError, TypeError) as error:
-        raise corrupt(path, number, error) from None
+        raise _corrupt(path, number, error) from None

@@ -1,13 +1,13 @@
 """Lines of text: a record as JSON with the names of its fields, a commit as one checked line."""
 
 import json
-import math
 import re
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from quantkeep.batch import Receipt
@@ -19,6 +19,10 @@ from quantkeep.model import Effect, Removed, Stored
 _dumps: Final = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
 ).encode
+_text: Final = json.encoder.encode_basestring  # with its quotes
+_decode: Final = json.JSONDecoder().raw_decode
+_BEGIN: Final = '{"effects":['
+_END: Final = '],"n":'
 _CHECKED: Final = re.compile(rb"([0-9a-f]{8}) (.*)", re.DOTALL)
 _ENVELOPE: Final = ("revision", "created_at", "updated_at", "schema_version", "digest")
 
@@ -49,26 +53,30 @@ class Shape:
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
-        self._write = [(column.name, _WRITERS.get(column.kind)) for column in collection.columns]
+        self._write = [
+            (place, f"{_text(column.name)}:", _WRITERS.get(column.kind, _dumps))
+            for place, column in sorted(
+                enumerate(collection.columns), key=lambda placed: placed[1].name
+            )
+        ]
         self._read = {
             column.name: (place, _READERS.get(column.kind))
             for place, column in enumerate(collection.columns)
         }
 
-    def record(self, row: StoredRow) -> dict[str, Any]:
-        """The JSON object of *row*; null fields are left out."""
-        return {
-            "revision": row.revision,
-            "created_at": _stamp(row.created_at),
-            "updated_at": _stamp(row.updated_at),
-            "schema_version": row.schema_version,
-            "digest": row.digest.hex(),
-            "record": {
-                name: scalar if write is None else write(scalar)
-                for (name, write), scalar in zip(self._write, row.values, strict=True)
-                if scalar is not None
-            },
-        }
+    def record(self, row: StoredRow) -> str:
+        """The JSON object of *row*, its fields in order of their names; null ones are left out."""
+        values, revision, created, updated, version, digest = row
+        fields = [
+            name + write(scalar)
+            for place, name, write in self._write
+            if (scalar := values[place]) is not None
+        ]
+        return (
+            f'{{"created_at":{_stamp(created)},"digest":"{digest.hex()}",'
+            f'"record":{{{",".join(fields)}}},"revision":{revision},'
+            f'"schema_version":{version},"updated_at":{_stamp(updated)}}}'
+        )
 
     def row(self, said: Mapping[str, Any]) -> StoredRow:
         """The row of a JSON object; raises :class:`Damaged`."""
@@ -81,8 +89,10 @@ class Shape:
                 said["schema_version"],
                 bytes.fromhex(said["digest"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
-            raise Damaged(f"it is no record of {self.collection.name}: {error!r}") from None
+        except KeyError as error:
+            raise Damaged(f"the field {error} is missing, or none of its collection's") from None
+        except (TypeError, ValueError, AttributeError, struct.error) as error:
+            raise Damaged(f"it is no record of {self.collection.name}: {error}") from None
 
     def _values(self, fields: Mapping[str, Any]) -> Row:
         values: list[Scalar] = [None] * len(self._write)
@@ -93,7 +103,7 @@ class Shape:
 
 
 def _iso(scalar: int) -> str:
-    return instant(scalar).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f'"{instant(scalar).isoformat(timespec="microseconds")[:-6]}Z"'
 
 
 def _from_iso(text: str) -> int:
@@ -105,8 +115,17 @@ _stamp = lru_cache(maxsize=16)(_iso)
 _from_stamp = lru_cache(maxsize=16)(_from_iso)
 
 
+def _real(value: float) -> str:
+    # the shortest text that is read as the same float; JSON has no word for the others
+    return float.__repr__(value) if isfinite(value) else _dumps(_write_real(value))
+
+
 def _write_real(value: float) -> Any:
-    return value if math.isfinite(value) else {"$real": struct.pack(">d", value).hex()}
+    return value if isfinite(value) else {"$real": struct.pack(">d", value).hex()}
+
+
+def _hex(value: bytes) -> str:
+    return f'"{value.hex()}"'
 
 
 def _read_real(value: Any) -> float:
@@ -116,12 +135,17 @@ def _read_real(value: Any) -> float:
     return float(value)
 
 
-# How a scalar is written and read where JSON has no such scalar.
-_WRITERS: Final[Mapping[Kind, Callable[[Any], Any]]] = {
-    Kind.REAL: _write_real,
+# How a scalar is written and read, where that is not as JSON has it. A document is JSON already.
+_WRITERS: Final[Mapping[Kind, Callable[[Any], str]]] = {
+    Kind.TEXT: _text,
+    Kind.INTEGER: int.__repr__,
+    Kind.REAL: _real,
+    Kind.DECIMAL: _text,
     Kind.TIMESTAMP: _iso,
-    Kind.BINARY: bytes.hex,
-    Kind.DOCUMENT: json.loads,
+    Kind.DATE: _text,
+    Kind.UUID: _text,
+    Kind.BINARY: _hex,
+    Kind.DOCUMENT: str,
 }
 _READERS: Final[Mapping[Kind, Callable[[Any], Scalar]]] = {
     Kind.REAL: _read_real,
@@ -165,10 +189,10 @@ class Operation(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One commit of the journal."""
+    """One commit of the journal; of one that is read, the effects are understood one by one."""
 
     number: int
-    effects: list[Effect]
+    effects: Iterable[Effect]
     operation: Operation | None
 
 
@@ -180,25 +204,42 @@ class Language:
 
     def line(self, entry: Entry) -> bytes:
         """*entry* as a checked line."""
-        said: dict[str, Any] = {"n": entry.number, "effects": [*map(self._effect, entry.effects)]}
+        effects = ",".join([*map(self._effect, entry.effects)])
+        said: dict[str, Any] = {"n": entry.number}
         if entry.operation is not None:
             op_id, digest, receipt = entry.operation
             said["operation"] = {"id": op_id, "digest": digest.hex(), "receipt": receipt}
-        return checked(_dumps(said))
+        return checked(f"{_BEGIN}{effects}],{_dumps(said)[1:]}")
 
     def entry(self, line: bytes) -> Entry:
-        """The entry of a line; raises :class:`Damaged`."""
+        """The entry of a line; raises :class:`Damaged`, and its effects do when they are asked."""
+        text = unchecked(line)
+        end = text.rfind(_END)  # only the operation follows, whose values are texts
+        if end < 0 or not text.startswith(_BEGIN):
+            raise Damaged("it is no commit")
         try:
-            said = json.loads(unchecked(line))
-            effects = [self._understood(effect) for effect in said["effects"]]
-            return Entry(said["n"], effects, _operation(said.get("operation")))
+            said = json.loads("{" + text[end + 2 :])
+            return Entry(said["n"], self._effects(text, end), _operation(said.get("operation")))
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged(str(error)) from None
 
-    def _effect(self, effect: Effect) -> list[Any]:
+    def _effects(self, text: str, end: int) -> Iterator[Effect]:
+        """The effects in *text*, up to *end*; so that of a large commit few are held twice."""
+        place = len(_BEGIN)
+        while place < end:
+            try:
+                said, place = _decode(text, place)
+                effect = self._understood(said)
+            except (KeyError, TypeError, ValueError) as error:
+                raise Damaged(str(error)) from None
+            yield effect
+            place += 1  # the comma
+
+    def _effect(self, effect: Effect) -> str:
         if isinstance(effect, Stored):
-            return [effect.collection, self.shapes[effect.collection].record(effect.row)]
-        return [effect.collection, None, write_key(effect.key)]
+            record = self.shapes[effect.collection].record(effect.row)
+            return f"[{_text(effect.collection)},{record}]"
+        return _dumps([effect.collection, None, write_key(effect.key)])
 
     def _understood(self, said: list[Any]) -> Effect:
         name, record, *rest = said
@@ -222,7 +263,7 @@ def corrupt(path: object, line: int, why: object) -> Corrupt:
     """The error that names a damaged line."""
     return Corrupt(
         f"{path}, line {line}: {why}. It was changed outside quantkeep, or damaged; nothing was "
-        "read from it. Restore the file from a backup",
+        "read from it. Restore it from a backup",
         locator=f"{path}:{line}",
     )
 

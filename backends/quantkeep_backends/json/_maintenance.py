@@ -15,10 +15,17 @@ from quantkeep_backends.json._folder import Folder, is_unfinished
 from quantkeep_backends.json._lines import Damaged, corrupt, unchecked
 
 
-def scrub(folder: Folder) -> Iterator[str]:
-    """Read every file, the old generation's and blobs that nothing refers to included."""
+def scrub(folder: Folder, generation: int) -> Iterator[str]:
+    """Read every file beside *generation*: the one before, and all blobs."""
+    current = (folder.heading_path, folder.journal(generation))
     with durable.told(str(folder.path)):
-        files = sorted(path for path in folder.path.rglob("*") if path.is_file())
+        files = sorted(
+            path
+            for path in folder.path.rglob("*")
+            if path.is_file()
+            and path not in current
+            and folder.generation_of(path.parent.name) != generation
+        )
     for path in counted(files, "reading files", len(files)):
         try:
             _check(folder, path)
@@ -27,9 +34,7 @@ def scrub(folder: Folder) -> Iterator[str]:
 
 
 def _check(folder: Folder, path: Path) -> None:
-    if path == folder.heading_path:
-        folder.heading()
-    elif path.parent.parent == folder.path / "blobs":
+    if path.parent.parent == folder.path / "blobs":
         _check_blob(path)
     elif folder.generation_of(path.parent.name) is not None:
         for _ in _generations.lines_of(path, None):

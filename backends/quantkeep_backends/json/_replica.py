@@ -13,9 +13,10 @@ from quantkeep.failpoints import passing
 from quantkeep.model import Effect, Model
 from quantkeep_backends._files import durable
 from quantkeep_backends.json import _generations
+from quantkeep_backends.json._damage import Damage, SoundModel
 from quantkeep_backends.json._folder import Folder, Heading
 from quantkeep_backends.json._journal import Journal
-from quantkeep_backends.json._lines import Entry, Language, Operation, corrupt, remembered
+from quantkeep_backends.json._lines import Damaged, Entry, Language, Operation, corrupt, remembered
 
 
 class Replica:
@@ -25,14 +26,19 @@ class Replica:
         heading: of the generation that was read.
         model: may only be used after :meth:`level`.
         journal: of that generation.
+        damage: files of records that cannot be read; of a replica that is not lenient, none.
     """
 
     heading: Heading
     model: Model
     journal: Journal
+    damage: Damage
 
-    def __init__(self, folder: Folder, *, writable: bool, limit: int = 0) -> None:
+    def __init__(
+        self, folder: Folder, *, writable: bool, lenient: bool = False, limit: int = 0
+    ) -> None:
         self._folder = folder
+        self._lenient = lenient  # reads what is undamaged
         self._limit = limit  # bytes of a journal; 0: none
         self._records_size = 0
         self._writable = writable
@@ -96,6 +102,8 @@ class Replica:
                 if self._folder.stamp() == stamp:
                     raise
                 continue  # a compaction beside this took the files away
+            if self.damage and self._folder.stamp() != stamp:
+                continue
             self._stamp, self._doubted = stamp, False
             return
 
@@ -107,11 +115,14 @@ class Replica:
         collections = schema.understand(heading.description) if heading.description else []
         model, language = Model(), Language({c.name: c for c in collections})
         model.ensure(collections)
-        _generations.read(self._folder, heading.generation, model, language)
+        damage = _generations.read(self._folder, heading.generation, model, language)
+        if damage and not self._lenient:
+            raise next(iter(damage.values()))
         path = self._folder.journal(heading.generation)
         journal = Journal(path, heading.commits, writable=self._writable)
         self.close()
-        self.heading, self.model, self._language = heading, model, language
+        self.heading, self.damage, self._language = heading, damage, language
+        self.model = SoundModel(model, damage) if damage else model
         self.journal, self._open = journal, True
         self._records_size = self._folder.records_size(heading.generation)
 
@@ -130,6 +141,8 @@ class Replica:
             except KeyError as error:
                 why = f"commit {entry.number} removes {error}, which is not there"
                 raise corrupt(self.journal.path, self.journal.lines + 1, why) from None
+            except Damaged as error:
+                raise corrupt(self.journal.path, self.journal.lines + 1, error) from None
             if entry.operation is not None:
                 self.model.operations[entry.operation.op_id] = remembered(entry.operation)
 

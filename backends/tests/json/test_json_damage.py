@@ -10,6 +10,7 @@ import pytest
 
 import quantkeep
 from quantkeep.errors import Corrupt, QuantkeepError, Regression
+from quantkeep.query import Exists, Query
 
 
 @pytest.fixture
@@ -24,12 +25,6 @@ def filled(keep, does):
     does.append(with_records, 4)
     with_records.close()
     return keep
-
-
-def content(handle, does):
-    """All that can be asked of a keep."""
-    receipts = [handle.outcome("first"), handle.outcome("second")]
-    return does.numbers(handle), does.rows(handle, does.settings), receipts
 
 
 # -- torn ------------------------------------------------------------------------------------------
@@ -102,15 +97,19 @@ def test_a_damaged_last_line_is_not_taken_for_a_torn_one(filled, does, place):
 def test_no_flipped_bit_is_silent(filled, does, seed):
     """GUARANTEES case 8: each of 1,000 ends in a typed error, or in an answer that is right."""
     handle = filled.open()
-    wanted = content(handle, does)
+    wanted = {name: ask(handle) for name, ask in questions(does).items()}
     handle.close()
     drawn = random.Random(seed)
     places = [(path, n) for path in filled.files() for n in range(path.stat().st_size)]
-    read = {filled.path / "keep.json", filled.journal, *filled.records("entries").parent.iterdir()}
+    all_of_it, current = (
+        {filled.path / "keep.json", filled.journal},
+        filled.records("entries").parent,
+    )
     for path, place in drawn.choices(places, k=1000):
         with flipped(path, place, 1 << drawn.randrange(8)):
-            noticed = is_noticed(filled, does, wanted)
-        assert noticed == (path in read), f"seed {seed}: {path}, byte {place}"
+            found = answers(filled, does, wanted)
+        lost = [*wanted] if path in all_of_it else [path.stem] * (path.parent == current)
+        assert found == lost, f"seed {seed}: {path}, byte {place}"
 
 
 @contextmanager
@@ -123,15 +122,77 @@ def flipped(path: Path, place: int, bit: int) -> Iterator[None]:
     path.write_bytes(good)
 
 
-def is_noticed(filled, does, wanted) -> bool:
-    """Whether an error speaks of the damage; what is answered in spite of it must be right."""
+def questions(does):
+    """All that can be asked of a keep, by the file that has the answer."""
+    return {
+        "entries": does.numbers,
+        "settings": lambda handle: does.rows(handle, does.settings),
+        "operations": lambda handle: [handle.outcome("first"), handle.outcome("second")],
+    }
+
+
+def answers(filled, does, wanted) -> list[str]:
+    """What is refused because of the damage; what is answered in spite of it must be right."""
     try:
         handle = filled.open(read_only=True)
     except QuantkeepError:
-        return True
-    assert content(handle, does) == wanted
+        return [*wanted]
+    refused = []
+    for name, ask in questions(does).items():
+        try:
+            assert ask(handle) == wanted[name]
+        except Corrupt as error:
+            refused.append((name, error.locator))
+    assert all(where.startswith(str(filled.records(name))) for name, where in refused)
+    assert handle.health().ok == (not refused)
+    assert handle.check() == [*handle.health().warnings]
     handle.close()
-    return False
+    return [name for name, _ in refused]
+
+
+def truncated(filled) -> Iterator[Path]:
+    for path in [*filled.records("entries").parent.iterdir()]:
+        whole = path.read_bytes()
+        for size in range(len(whole)):
+            path.write_bytes(whole[:size])
+            yield path
+        path.write_bytes(whole)
+
+
+@pytest.mark.requirement("Z-18")
+def test_records_cut_at_every_byte_are_refused_and_the_others_answer(filled, does):
+    handle = filled.open()
+    wanted = {name: ask(handle) for name, ask in questions(does).items()}
+    handle.close()
+    for path in truncated(filled):
+        assert answers(filled, does, wanted) == [path.stem]
+
+
+@pytest.mark.requirement("Z-18")
+@pytest.mark.parametrize("name", ["entries", "settings", "operations"])
+def test_a_damaged_keep_is_not_written_to(filled, does, name):
+    path = filled.records(name)
+    writer = filled.open()
+    with flipped(path, 0, 1):
+        with pytest.raises(Corrupt, match="read_only opens the collections that are undamaged"):
+            filled.open()
+        reader = filled.open(read_only=True)
+        assert str(path) in reader.health().warnings[0]
+        does.append(writer, 5)  # it has read the file before; a reader follows what is undamaged
+        does.put(writer, "b", "3")
+        assert name == "entries" or does.numbers(reader) == [0, 1, 2, 3, 4, 5]
+    writer.compact()
+    assert reader.health().ok, "a later generation is whole"
+    assert does.numbers(reader) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_query_that_asks_for_a_damaged_collection_too_is_refused(filled, does):
+    """A condition on another collection needs its rows."""
+    refers = Exists(does.settings, (("name", "note"),)).bound(does.entries)
+    with flipped(filled.records("settings"), 0, 1):
+        reader = filled.open(read_only=True)
+        with pytest.raises(Corrupt, match=r"settings\.jsonl, line 1"):
+            [*reader.scan(does.entries, Query(where=(refers,)))]
 
 
 def test_a_live_handle_checks_the_files_anew(filled):

@@ -4,6 +4,7 @@ Not safe for threads by itself.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from quantkeep.backend import Head
@@ -11,6 +12,7 @@ from quantkeep.batch import Batch, Receipt
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.contract import operation_conflict
 from quantkeep.model._effects import Effect, Removed
+from quantkeep.model._packed import Packed, unpacked
 from quantkeep.model._reading import listed, pinned_stream
 from quantkeep.model._rules import Rules
 from quantkeep.model._shelf import HeldShelf, arranger
@@ -114,28 +116,48 @@ class Model(Rules[HeldShelf]):
 
     def get(self, collection: Collection, key: Key) -> StoredRow | None:
         """The row under *key*."""
-        row = self.shelves[collection.name].rows.get(key)
+        row = self.shelves[collection.name].row(key)
         return row and next(self._shown(collection, [row]))
 
     def scan(self, collection: Collection, query: Query) -> Iterator[StoredRow]:
         """The rows the bound *query* asks for, of the state as it is now."""
         stream = pinned_stream(collection, query)
         if stream is None:
-            return query.run(collection, self.rows(collection), self.rows)
+            return self._run(collection, query)
         if not query.order:
             revisions = self._by_revision(collection, stream, query)
         elif query.limit is not None and query.after is None:
             revisions = self._by_order(collection, stream, query)
         else:
-            everything = self._found(collection, stream, self._by_revision(collection, stream))
-            return query.run(collection, everything, self.rows)
+            return self._run(collection, query, stream)
         rows = self._found(collection, stream, revisions)
         # Read now: commits may go on beside the reader.
         return iter([*listed(collection, query, rows, self.rows)])
 
+    def _run(
+        self, collection: Collection, query: Query, stream: Key | None = None
+    ) -> Iterator[StoredRow]:
+        """Answer *query* from all rows there are (in *stream*), in whatever order."""
+        packed = self._packed(collection, stream)
+        if query.limit is not None or query.after is not None:
+            return query.run(collection, self._unpacked(collection, packed), self.rows)
+        tests = query.tests(collection, self.rows)
+        key = sort_key(collection, query.ordering(collection))
+        rows = zip(self._unpacked(collection, packed), packed, strict=True)
+        found = [(key(row), data) for row, data in rows if all(test(row) for test in tests)]
+        found.sort(key=itemgetter(0))
+        return self._unpacked(collection, (data for _, data in found))
+
     def rows(self, collection: Collection) -> list[StoredRow]:
         """All rows, in no order."""
-        return [*self._shown(collection, self.shelves[collection.name].rows.values())]
+        return [*self._unpacked(collection, self._packed(collection))]
+
+    def _packed(self, collection: Collection, stream: Key | None = None) -> list[Packed]:
+        """The rows as they are now: what commits change later is not in it."""
+        return self.shelves[collection.name].rows.packed(stream)
+
+    def _unpacked(self, collection: Collection, packed: Iterable[Packed]) -> Iterator[StoredRow]:
+        return self._shown(collection, map(unpacked, packed))
 
     def _shown(self, collection: Collection, rows: Iterable[StoredRow]) -> Iterator[StoredRow]:
         """The rows with the columns of *collection*, which may be an earlier form of the shelf."""
@@ -162,14 +184,14 @@ class Model(Rules[HeldShelf]):
     def _found(
         self, collection: Collection, stream: Key, revisions: Iterable[int]
     ) -> Iterator[StoredRow]:
-        shelf = self.shelves[collection.name]
-        keys = shelf.streams.get(stream, {})
-        found = (shelf.rows[keys[revision]] for revision in revisions if revision in keys)
+        rows = self.shelves[collection.name].stream(stream)
+        found = (rows[revision] for revision in revisions if revision in rows)
         return self._shown(collection, found)
 
     def tally(self, collection: Collection, tally: Tally) -> list[tuple[Any, ...]]:
         """Answer the bound *tally*."""
-        return tally.run(collection, self.rows(collection), self.rows)
+        rows = self._unpacked(collection, self._packed(collection))
+        return tally.run(collection, rows, self.rows)
 
     def heads(self, collection: Collection) -> list[Head]:
         """The head of each stream."""

@@ -3,11 +3,12 @@
 import abc
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Row
+from quantkeep.model._packed import Identities, KeyedRows, LoggedRows
 
 Group = tuple[str, ...]
 SortKey = Callable[[StoredRow], tuple[Any, ...]]
@@ -25,6 +26,9 @@ class Shelf(abc.ABC):
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
+        self._unique = [(group, collection.pick(group)) for group in collection.unique]
+        self._identity: Group = ("", *collection.identity)
+        self._identified = collection.pick((*collection.stream, *collection.identity))
 
     @abc.abstractmethod
     def row(self, key: Key) -> StoredRow | None:
@@ -50,18 +54,17 @@ class Shelf(abc.ABC):
     def drop(self, key: Key) -> StoredRow:
         """Take out a row that is there, and free its groups; the head of its stream stays."""
 
-    def groups(self, values: Row) -> Iterator[tuple[Group, Key]]:
+    def groups(self, values: Row) -> list[tuple[Group, Key]]:
         """Each group of columns that must be unique, and what a row has there.
 
         A log's identity is one of them, marked by an empty first name, and counts in its stream.
         """
-        collection = self.collection
-        for group in collection.unique:
-            yield group, collection.pick(group)(values)
-        if collection.identity:
-            identity = collection.identity_of(values)
-            if None not in identity:
-                yield ("", *collection.identity), (*collection.stream_of(values), *identity)
+        found = [(group, pick(values)) for group, pick in self._unique]
+        if self.collection.identity:
+            value = self._identified(values)
+            if None not in value[len(self.collection.stream) :]:
+                found.append((self._identity, value))
+        return found
 
 
 class HeldShelf(Shelf):
@@ -70,21 +73,27 @@ class HeldShelf(Shelf):
     Attributes:
         rows: by key, in the order in which they came.
         heads: by stream.
-        streams: of a log, its keys by stream and revision.
         taken: keys by what they hold in each unique group.
     """
 
     def __init__(self, collection: Collection) -> None:
         super().__init__(collection)
-        self.rows: dict[Key, StoredRow] = {}
+        self.rows: KeyedRows | LoggedRows = LoggedRows() if collection.log else KeyedRows()
         self.heads: dict[Key, int] = {}
-        self.streams: dict[Key, dict[int, Key]] = defaultdict(dict)
-        self.taken: dict[Group, dict[Key, Key]] = defaultdict(dict)
+        self.taken: dict[Group, MutableMapping[Key, Key]] = defaultdict(dict)
+        if collection.identity:
+            self.taken[self._identity] = Identities(len(collection.stream))
         self._referring: dict[Group, dict[Key, dict[Key, None]]] = {}  # built when asked for
         self._orders: dict[Key, dict[Group, Order]] = {}  # of streams; built when asked for
 
     def row(self, key: Key) -> StoredRow | None:
-        return self.rows.get(key)
+        found: StoredRow | None = self.rows.get(key)
+        return found
+
+    def stream(self, stream: Key) -> Mapping[int, StoredRow]:
+        """The rows of one stream of a log, by revision."""
+        assert isinstance(self.rows, LoggedRows)
+        return self.rows.stream(stream)
 
     def head(self, stream: Key) -> int:
         return self.heads.get(stream, 0)
@@ -104,26 +113,24 @@ class HeldShelf(Shelf):
         self._referring[group].setdefault(self.collection.pick(group)(values), {})[mine] = None
 
     def add(self, row: StoredRow) -> None:
-        key = self.collection.stored_key(row)
         stream = self.collection.stream_of(row.values)
+        key = (*stream, row.revision) if self.collection.log else self.collection.stored_key(row)
         self.rows[key] = row
-        self.heads[stream] = max(self.heads.get(stream, 0), row.revision)
-        if self.collection.log:
-            self.streams[stream][row.revision] = key
+        if row.revision > self.heads.get(stream, 0):
+            self.heads[stream] = row.revision
         for group, value in self.groups(row.values):
             self.taken[group][value] = key
         for columns in self._referring:
             self._refer(columns, key, row.values)
-        for order in self._orders.get(stream, {}).values():
-            order.add(row)
+        if self._orders:
+            for order in self._orders.get(stream, {}).values():
+                order.add(row)
 
     def drop(self, key: Key) -> StoredRow:
-        row = self.rows.pop(key)
-        if self.collection.log:
-            stream = self.collection.stream_of(row.values)
-            del self.streams[stream][row.revision]
-            for order in self._orders.get(stream, {}).values():
-                order.drop(row)
+        row = self.rows[key]
+        for order in self._orders.get(self.collection.stream_of(row.values), {}).values():
+            order.drop(row)
+        del self.rows[key]
         for group, value in self.groups(row.values):
             if self.taken[group].get(value) == key:
                 del self.taken[group][value]
@@ -135,17 +142,18 @@ class HeldShelf(Shelf):
         """One stream of a log in the order of *names*, kept from now on; *sort* is their key."""
         orders = self._orders.setdefault(stream, {})
         if names not in orders:
-            rows = (self.rows[key] for key in self.streams.get(stream, {}).values())
-            orders[names] = Order(sort, rows)
+            orders[names] = Order(sort, self.stream(stream))
         return orders[names]
 
     def put_back(self, row: StoredRow) -> None:
         """Undo a :meth:`drop`, which an interruption may have forestalled."""
+        self._orders.clear()
         if self.collection.stored_key(row) not in self.rows:
             self.add(row)
 
     def take_back(self, row: StoredRow, head: int) -> None:
         """Undo an :meth:`add`, before which the head of the row's stream was *head*."""
+        self._orders.clear()  # it may not have come so far
         key = self.collection.stored_key(row)
         if key not in self.rows:
             return  # an interruption forestalled it
@@ -169,30 +177,30 @@ class HeldShelf(Shelf):
 class Order:
     """Revisions of a stream, sorted. Entries come nearly in order, so that adding one is cheap."""
 
-    def __init__(self, sort: SortKey, rows: Iterable[StoredRow]) -> None:
-        self._sort = sort
-        self.entries = sorted((sort(row), row.revision) for row in rows)
+    def __init__(self, sort: SortKey, rows: Mapping[int, StoredRow]) -> None:
+        self._sort, self._rows = sort, rows
+        self.entries = sorted(rows, key=self._key)
+
+    def _key(self, revision: int) -> tuple[Any, ...]:
+        return self._sort(self._rows[revision])
 
     def add(self, row: StoredRow) -> None:
-        """Put the entry of *row* in its place."""
-        entry = (self._sort(row), row.revision)
-        if not self.entries or self.entries[-1] < entry:
-            self.entries.append(entry)
+        """Put *row*, which is among the stream's by now, in its place."""
+        if not self.entries or self._key(self.entries[-1]) < self._key(row.revision):
+            self.entries.append(row.revision)
         else:
-            insort(self.entries, entry)
+            insort(self.entries, row.revision, key=self._key)
 
     def drop(self, row: StoredRow) -> None:
-        """Take the entry of *row* out."""
-        entry = (self._sort(row), row.revision)
-        place = bisect_left(self.entries, entry)
-        if self.entries[place : place + 1] != [entry]:  # the row was changed behind our back
-            place = [revision for _, revision in self.entries].index(row.revision)
+        """Take *row* out, which is among the stream's still."""
+        place = bisect_left(self.entries, self._key(row.revision), key=self._key)
+        if self.entries[place : place + 1] != [row.revision]:  # changed behind our back
+            place = self.entries.index(row.revision)
         del self.entries[place]
 
     def revisions(self, *, backwards: bool) -> Iterator[int]:
         """The revisions, in order."""
-        entries = reversed(self.entries) if backwards else iter(self.entries)
-        return (revision for _, revision in entries)
+        return reversed(self.entries) if backwards else iter(self.entries)
 
 
 def arranger(have: Collection, want: Collection) -> Callable[[Row], Row] | None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 import quantkeep
-from quantkeep import Durability, Keep, Record
+from quantkeep import Durability, Keep, Record, failpoints
 from quantkeep.errors import (
     Busy,
     DurabilityNotMet,
@@ -127,10 +127,31 @@ def test_a_server_that_was_away_leaves_the_pool_as_it_was() -> None:
         ("synchronous_commit=maybe", "expected one of off, local"),
         ("prepare=perhaps", "yes or no"),
         ("shcema=x", "unknown option 'shcema'"),
+        ("sslmode=maybe", 'invalid sslmode value: "maybe"'),
+        ("sslnegotiation=direct", "weak sslmode"),
+        ("service=nowhere", 'definition of service "nowhere" not found'),
     ],
 )
 def test_options(postgresql_server: servers.Server, option: str, words: str) -> None:
     refused(f"{postgresql_server.url}?{option}", InvalidUrl, words)
+
+
+def test_a_server_that_is_not_what_the_url_wants(postgresql_url: str) -> None:
+    refused(f"{postgresql_url}&sslmode=require", Unavailable, "agree on TLS", "not support SSL")
+    asked = f"{postgresql_url}&target_session_attrs=standby"
+    refused(asked, Unavailable, "target_session_attrs asks for", "not in hot standby")
+
+
+def test_a_socket_that_is_not_there() -> None:
+    refused("postgresql:///x?host=/nowhere", Unavailable, 'socket "/nowhere/.s.PGSQL.5432" failed')
+
+
+def test_a_stranger_with_a_table_of_our_name(
+    postgresql: psycopg.Connection[Any], postgresql_url: str, postgresql_schema: str
+) -> None:
+    postgresql.execute(f'CREATE SCHEMA "{postgresql_schema}"')
+    postgresql.execute(f'CREATE TABLE "{postgresql_schema}".quantkeep_meta (a integer)')
+    refused(postgresql_url, InvalidUrl, "holds what another program made")
 
 
 def test_another_driver_is_refused() -> None:
@@ -195,6 +216,36 @@ def test_missing_rights(reader: str, postgresql_server: servers.Server) -> None:
         assert keep.table(Mark).count() == 1
     role = Url.parse(reader).parts.username
     refused(with_user(f"{postgresql_server.url}?schema=new", str(role)), PermissionDenied, "GRANT")
+
+
+def test_a_refused_pipeline_is_told_once(
+    reader: str,
+    postgresql: psycopg.Connection[Any],
+    postgresql_schema: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An answer that comes early is the error; the driver adds no complaint of its own."""
+    role = Url.parse(reader).parts.username
+    tables = f'ALL TABLES IN SCHEMA "{postgresql_schema}"'
+    postgresql.execute(f"GRANT INSERT, UPDATE ON {tables} TO {role}")
+    postgresql.execute(f'REVOKE INSERT ON "{postgresql_schema}".marks FROM {role}')
+    with quantkeep.open({"tape": reader}, records=[Mark]) as keep:
+        failpoints.arm("postgresql.commit.before_commit=pause:0.2")
+        try:
+            with pytest.raises(PermissionDenied, match="marks"):
+                keep.commit(*(keep.table(Mark).put(Mark(name=f"{n}")) for n in range(3)))
+        finally:
+            failpoints.arm("")
+    assert not [record.getMessage() for record in caplog.records if record.name == "psycopg"]
+
+
+def test_compacting_needs_the_owner(reader: str) -> None:
+    """The server itself passes over what it may not vacuum, and says that it is done."""
+    with (
+        quantkeep.open({"tape": reader}, records=[Mark]) as keep,
+        pytest.raises(PermissionDenied, match="by its owner alone"),
+    ):
+        keep.backend.compact()
 
 
 # -- busy, full, read-only -------------------------------------------------------------------------

@@ -254,7 +254,7 @@ def test_streams_side_by_side(keep: Keep) -> None:
 @pytest.mark.parametrize("many", [1, 5, 300])
 def test_references_are_judged_at_the_end(keep: Keep, many: int) -> None:
     entries = [Fill(account="a", desk="d", number=n) for n in range(many)]
-    with pytest.raises(InvalidReference, match=r"fills\.\(desk\) refers to desks \('d',\)"):
+    with pytest.raises(InvalidReference, match=r"fills\.desk refers to desks 'd'"):
         append(keep, *entries)
     assert keep.table(Fill).count() == 0
     keep.commit(keep.table(Fill).append(entries), keep.table(Desk).put(Desk(name="d")))
@@ -314,6 +314,6 @@ def test_still_referenced(postgresql_url: str) -> None:
     with quantkeep.open({"tape": postgresql_url}, records=[Party, Order]) as keep:
         keep.commit(keep.table(Party).put(Party(party="p")))
         keep.commit(keep.table(Order).put(Order(order="o", party="p")))
-        with pytest.raises(StillReferenced, match=r"tickets \('o',\) refers to it"):
+        with pytest.raises(StillReferenced, match=r"tickets 'o' refers to it"):
             keep.commit(keep.table(Party).delete("p"))
         keep.commit(keep.table(Party).delete("p"), keep.table(Order).delete("o"))

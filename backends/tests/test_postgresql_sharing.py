@@ -1,13 +1,17 @@
 """Keeps that share somebody's engine, and behave in it as guests."""
 
+import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 import quantkeep
 from quantkeep import Record
-from quantkeep.errors import Busy, InvalidUrl
+from quantkeep.errors import Busy, InvalidUrl, Unavailable
 from quantkeep.url import Url
 from quantkeep_backends.postgresql import using
 from quantkeep_conformance import servers
@@ -69,6 +73,73 @@ def test_behind_a_pooler_nothing_is_prepared(postgresql_url: str, prepare: str) 
         (count,) = link.run("SELECT count(*) FROM pg_prepared_statements").fetchone()
         pool.give(link)
         assert (count > 0) == (prepare == "yes")
+
+
+def locks(engine: sa.Engine) -> list[str]:
+    """What the connections of *engine* are set to."""
+    with engine.connect() as connection:
+        names = ("lock_timeout", "statement_timeout")
+        return [str(connection.execute(sa.text(f"SHOW {name}")).scalar()) for name in names]
+
+
+def test_its_connections_wait_for_other_writers_as_the_url_says(
+    engine: sa.Engine, postgresql: psycopg.Connection[Any], postgresql_schema: str
+) -> None:
+    before = locks(engine)
+    url = f"postgresql://?schema={postgresql_schema}&lock_timeout=0.2"
+    with quantkeep.open({"tape": url}, records=[Mark], plugins=[using(engine)]) as keep:
+        table = keep.table(Mark)
+        keep.commit(table.put(Mark(name="m")))
+        with postgresql.transaction():
+            postgresql.execute(f'SELECT FROM "{postgresql_schema}".quantkeep_streams FOR UPDATE')
+            for names in (["n"], ["n", "o"]):
+                with pytest.raises(Busy, match="lock_timeout"):
+                    keep.commit(*(table.put(Mark(name=name)) for name in names))
+        keep.commit(table.put(Mark(name="n")))
+        assert table.count() == 2
+    assert locks(engine) == before, "a guest left its settings behind"
+
+
+def test_a_frozen_server_is_given_up(postgresql_schema: str) -> None:
+    with servers.postgresql() as server:
+        assert server.process is not None
+        engine = sa.create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
+        url = f"postgresql://?schema={postgresql_schema}&timeout=0.5"
+        with quantkeep.open({"tape": url}, records=[Mark], plugins=[using(engine)]) as keep:
+            keep.commit(keep.table(Mark).put(Mark(name="m")))
+            server.process.pause()
+            timer = threading.Timer(20, server.process.resume)
+            timer.start()
+            began = time.monotonic()
+            try:
+                with pytest.raises(Unavailable, match=r"did not answer for 0\.5 seconds"):
+                    keep.table(Mark).get("m")
+                assert time.monotonic() - began < 4
+            finally:
+                timer.cancel()
+                server.process.resume()
+            assert keep.table(Mark).get("m") is not None
+        with engine.connect() as connection:  # whose owner waits as long as he likes
+            connection.execute(sa.text("SELECT pg_sleep(0.8)"))
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://?pool_size=3", "pool_size is the affair of the engine"),
+        ("postgresql://?synchronous_commit=off", "synchronous_commit is the affair"),
+        ("postgresql://db.example.com/trading", "the server is the affair of the engine"),
+    ],
+)
+def test_what_an_engine_settles_is_not_said_again(engine: sa.Engine, url: str, words: str) -> None:
+    with pytest.raises(InvalidUrl, match=words):
+        quantkeep.open({"tape": url}, plugins=[using(engine)])
+
+
+def test_a_pooler_hands_no_settings_on(postgresql_url: str) -> None:
+    with pytest.raises(InvalidUrl, match="ALTER ROLE"):
+        quantkeep.open({"tape": f"{postgresql_url}&prepare=no&synchronous_commit=off"})
 
 
 def test_an_engine_of_another_driver() -> None:

@@ -149,17 +149,23 @@ def test_work_that_goes_on_is_not_cut_off(keep: Keep) -> None:
     assert found == [*range(3000)]
 
 
-def test_maintenance_may_take_long(server: servers.Server, keep: Keep) -> None:
-    """The vacuum is silent for longer than the timeout: it waits for somebody's lock."""
-    schema = keep.backend.health().facts["schema"]
-    with psycopg.connect(server.url) as other:
-        other.execute(f'LOCK TABLE "{schema}".ticks IN EXCLUSIVE MODE')
-        timer = threading.Timer(2 * PATIENCE, other.rollback)
-        timer.start()
-        keep.backend.compact()
-        timer.join()
-    with frozen(server), pytest.raises(Unavailable):  # and after it, all is as before
-        numbers(keep)
+def test_maintenance_may_take_long(server: servers.Server) -> None:
+    """A vacuum is silent for longer than the timeout, since it naps after each page."""
+    url = f"{server.url}?schema=slow&timeout={PATIENCE}"
+    with quantkeep.open(url, records=[Tick]) as keep:
+        append(keep, *(Tick(number=number) for number in range(5_000)))
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        for setting in ("vacuum_cost_delay = '20ms'", "vacuum_cost_limit = 1"):
+            admin.execute(f"ALTER DATABASE postgres SET {setting}")
+        try:
+            with quantkeep.open(url, records=[Tick]) as keep:
+                began = time.monotonic()
+                keep.backend.compact()
+                assert time.monotonic() - began > 2 * PATIENCE
+                with frozen(server), pytest.raises(Unavailable):  # and after it, all is as before
+                    numbers(keep)
+        finally:
+            admin.execute("ALTER DATABASE postgres RESET ALL")
 
 
 def test_connecting(server: servers.Server) -> None:
@@ -167,6 +173,13 @@ def test_connecting(server: servers.Server) -> None:
     with frozen(server), pytest.raises(Unavailable):
         quantkeep.open(f"{server.url}?timeout={PATIENCE}&connect_timeout=2")
     assert time.monotonic() - began < 4
+
+
+def test_bad_lock_timeout(server: servers.Server) -> None:
+    """Longer than the server is waited for, it would never be heard of."""
+    with pytest.raises(InvalidUrl, match="expected less than nine tenths of timeout=10"):
+        quantkeep.open(f"{server.url}?lock_timeout=20&timeout=10")
+    quantkeep.open(f"{server.url}?timeout=10").close()  # which shortens the other
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "nan"])
@@ -195,3 +208,36 @@ def test_refused_user_is_refused_once(server: servers.Server) -> None:
             said = server.process.log.read_text().count("not permitted to log in")
     assert said - before == 1
     assert not told.value.retryable
+
+
+def test_who_may_not_ask_does_not_know(server: servers.Server) -> None:
+    """The answer to a commit was lost, and then the door: it may have been applied all the same."""
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("CREATE ROLE trader LOGIN SUPERUSER")
+        target = admin.info
+        url = f"postgresql://trader@{target.host}:{target.port}/{target.dbname}?schema=traders"
+
+        def shut_out() -> None:
+            admin.execute("ALTER ROLE trader NOLOGIN")
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'trader'"
+            )
+
+        with quantkeep.open(url, records=[Tick]) as keep:
+            writes = [keep.table(Tick).append([Tick(number=number)]) for number in range(2)]
+            failpoints.arm("postgresql.commit.before_commit=pause:0.6")
+            timer = threading.Timer(0.2, shut_out)
+            timer.start()
+            try:
+                with pytest.raises(OutcomeUnknown) as told:
+                    keep.commit(*writes, op_id="op")
+            finally:
+                failpoints.arm("")
+                timer.join()
+            assert told.value.op_id == "op"
+            assert told.value.applied == "unknown"
+            with pytest.raises(PermissionDenied):
+                keep.resolve("op")
+            admin.execute("ALTER ROLE trader LOGIN")
+            receipt = keep.resolve("op")
+            assert numbers(keep) == ([] if receipt is None else [0, 1])

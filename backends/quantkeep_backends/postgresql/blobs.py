@@ -30,8 +30,8 @@ class Blobs:
         self._database.step("blob.put.begin")
 
         def work(link: Link) -> None:
-            if not link.run(self._renew, (digest,)).rowcount:
-                link.run(self._put, (digest, data))
+            if not link.alone(self._renew, (digest,)).rowcount:
+                link.alone(self._put, (digest, data))
 
         self._database.write(work)
         self._database.committed("blob.put")
@@ -47,7 +47,7 @@ class Blobs:
         if staged_before is not None:
             sql, values = f"{sql} AND staged_at < $2", [digest, moment(staged_before)]
         self._database.step("blob.delete.begin")
-        self._database.write(lambda link: link.run(sql, values))
+        self._database.write(lambda link: link.alone(sql, values))
         self._database.committed("blob.delete")
 
     def all(self) -> Iterator[tuple[str, int]]:

@@ -1,6 +1,5 @@
 """Connections on which nobody waits for ever for a server that has stopped answering."""
 
-import math
 import time
 from typing import Any, Final, TypeVar
 
@@ -17,29 +16,36 @@ class Stalled(psycopg.OperationalError):
     """The server was silent for too long, and the connection was given up."""
 
 
-class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that is closed when the server makes no progress.
+class Patience:
+    """How long one connection waits for its server, which it closes when that makes no progress.
 
     Attributes:
-        patience: seconds of silence, after which it is :class:`Stalled`. A long statement may be
-            as silent as a server that is frozen; a long answer, or a copy, is not.
-        limited: whether the server itself ends statements a little earlier.
+        seconds: of silence, after which it is :class:`Stalled`. A long statement may be as silent
+            as a server that is frozen; a long answer, or a copy, is not.
     """
 
-    patience: float = math.inf
-    limited: bool = False
-    _stalled: Stalled | None = None
+    def __init__(self, connection: psycopg.Connection[Any], seconds: float) -> None:
+        self.seconds = seconds
+        self._connection = connection
+        self._usual = connection.wait
+        self._stalled: Stalled | None = None
+        # Cursors and pipelines too wait by way of their connection; it may be somebody else's
+        vars(connection)["wait"] = self._wait
 
-    def wait(self, gen: PQGen[RV], interval: float = _OFTEN, timeout: float | None = None) -> RV:
+    def end(self) -> None:
+        """Let the connection wait again as it did before."""
+        vars(self._connection).pop("wait", None)
+
+    def _wait(self, gen: PQGen[RV], interval: float = _OFTEN, timeout: float | None = None) -> RV:
         """Wait as psycopg does, but not for longer than there is patience."""
         if self._stalled is not None:
             raise self._stalled  # by whoever tidies up
-        bounded = _bounded(gen, self.patience)
+        bounded = _bounded(gen, self.seconds)
         try:
-            return super().wait(bounded, min(interval, self.patience / _LOOKS), timeout)
+            return self._usual(bounded, min(interval, self.seconds / _LOOKS), timeout)
         except Stalled as error:
             self._stalled = error
-            self.close()
+            self._connection.close()
             raise
 
 

@@ -1,14 +1,14 @@
 """Why a constraint said no. Asked only after it did: a write that is right pays nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, overload
 
 import psycopg
 
-from quantkeep.batch import Append, Batch, Put
-from quantkeep.collection import Collection, Key, Reference, SealedRow
-from quantkeep.contract import dangling, still_referenced, taken
-from quantkeep.errors import Busy, InvalidReference, InvalidValue, QuantkeepError
+from quantkeep.collection import Collection, Key, Reference, SealedRow, StoredRow
+from quantkeep.contract import taken
+from quantkeep.errors import Busy, InvalidValue, QuantkeepError
+from quantkeep_backends._sql.references import References
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.prepared import Prepared
 from quantkeep_backends.postgresql.tools import Tools
@@ -82,48 +82,17 @@ def _is_held(
     return any(own is None or prepared.collection.stored_key(each) != own for each in stored)
 
 
-class References:
-    """Finds the reference that a batch left broken, in the state after it."""
+class PostgresqlReferences(References):
+    """Looks over a link, inside the transaction that is to be refused."""
 
     def __init__(self, link: Link, tools: Tools) -> None:
+        super().__init__(tools.peers())
         self._link = link
         self._tools = tools
-        self._peers = tools.peers()
 
-    def explain(self, batch: Batch, removed: Sequence[tuple[Collection, Key]]) -> QuantkeepError:
-        """The first reference that does not hold, after *batch* and all it *removed*."""
-        for found in self._broken(batch, removed):
-            return found
-        return InvalidReference("a reference would be left to what is not stored")
-
-    def _broken(
-        self, batch: Batch, removed: Sequence[tuple[Collection, Key]]
-    ) -> Iterator[QuantkeepError]:
-        for collection, key in removed:
-            if not self._is_stored(collection, key):
-                yield from self._referring(collection, key)
-        for write in batch.writes:
-            if isinstance(write, Put | Append) and write.collection.references:
-                for row in [write.row] if isinstance(write, Put) else write.rows:
-                    yield from self._dangling(write.collection, row)
-
-    def _referring(self, collection: Collection, key: Key) -> Iterator[QuantkeepError]:
-        for child in self._peers.values():
-            prepared = self._tools.prepare(child)
-            for reference in _to(collection, child):
-                for stored in prepared.rows_referring(self._link, reference, key, most=1):
-                    yield still_referenced(collection, key, child, child.stored_key(stored))
-
-    def _dangling(self, collection: Collection, row: SealedRow) -> Iterator[QuantkeepError]:
-        for reference in collection.references:
-            key = collection.pick(reference.columns)(row.values)
-            if None not in key and not self._is_stored(self._peers[reference.to], key):
-                yield dangling(collection, reference, key)
-
-    def _is_stored(self, collection: Collection, key: Key) -> bool:
+    def is_stored(self, collection: Collection, key: Key) -> bool:
         asked = self._tools.prepare(collection).get(key)
         return self._link.run(*asked).fetchone() is not None
 
-
-def _to(collection: Collection, child: Collection) -> Iterator[Reference]:
-    return (r for r in child.references if r.to == collection.name)
+    def referring(self, child: Collection, reference: Reference, key: Key) -> list[StoredRow]:
+        return self._tools.prepare(child).rows_referring(self._link, reference, key, most=1)

@@ -1,117 +1,144 @@
-"""Connections, and what each is made to understand."""
+"""Connections, and how statements go over them."""
 
 import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+import attrs
 import psycopg
 from psycopg.adapt import PyFormat
-from psycopg.pq import Format, TransactionStatus
+from psycopg.pq import TransactionStatus
 from sqlalchemy.pool import PoolProxiedConnection
 
-from quantkeep_backends.postgresql.bounded import BoundedConnection
-
-Cursor = psycopg.RawCursor[tuple[Any, ...]]
+from quantkeep_backends.postgresql.bounded import Patience
+from quantkeep_backends.postgresql.exchange import Answer, Exchange, Statements
 
 _AN_HOUR: Final = 3600.0  # seconds
+_LIMIT: Final = (
+    "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)"
+)
 
-_BIGINT, _INTEGER, _BYTEA, _TEXT = 20, 23, 17, 25  # type numbers, fixed for ever
-_DATE, _TIMESTAMPTZ, _UUID, _JSON = 1082, 1184, 2950, 114
-_READ_AS: Final = {_TIMESTAMPTZ: _BIGINT, _DATE: _INTEGER, _UUID: _BYTEA, _JSON: _TEXT}
+
+@attrs.frozen
+class Limits:
+    """How long the server may take, before it gives up itself.
+
+    Attributes:
+        known: it was told when the connection was made; otherwise each transaction tells it.
+        locks: milliseconds to wait for a lock.
+        statements: milliseconds for a statement.
+    """
+
+    known: bool
+    locks: int
+    statements: int
 
 
 class Link:
-    """One connection, used by one thread at a time.
-
-    Its cursors are kept, for making one understand us costs as much as a question. Times, dates and
-    UUIDs are read as the numbers and bytes that they are on the wire.
-    """
+    """One connection, used by one thread at a time."""
 
     def __init__(
         self,
         connection: psycopg.Connection[tuple[Any, ...]],
-        cursors: list[Cursor],
+        patience: Patience,
+        limits: Limits,
+        statements: Statements | None,
         *,
-        prepare: bool,
         proxied: PoolProxiedConnection | None = None,
     ) -> None:
         self.connection = connection
+        self.patience = patience
         self.proxied = proxied  # of somebody's pool, from which it is on loan
-        self._prepare = prepare or None
-        self._cursors = cursors
-        self._waiting = 0
+        self._limits = limits
+        self._exchange = Exchange(connection, statements)
         self._poll = select.poll()
         self._poll.register(connection.fileno(), select.POLLIN)
 
-    def run(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
+    def run(self, sql: str, values: Sequence[Any] = ()) -> Answer:
         """Execute *sql* and wait for its answer."""
-        cursor = self._cursor(0)
-        return cursor.execute(sql, values, prepare=self._prepare, binary=True)
+        answer = self._exchange.put(sql, values)
+        self._exchange.settle()
+        return answer
 
     def script(self, sql: str) -> None:
         """Execute several statements at once; outside a transaction they are one."""
         self.connection.execute(sql, prepare=False)
 
-    def queue(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
+    def queue(self, sql: str, values: Sequence[Any] = ()) -> Answer:
         """Within :meth:`together`, execute *sql*; its answer is there afterwards."""
-        self._waiting += 1
-        cursor = self._cursor(self._waiting)
-        return cursor.execute(sql, values, prepare=self._prepare, binary=True)
+        return self._exchange.put(sql, values)
 
     def send(self, sql: str, *rows: Sequence[Any]) -> None:
         """Within :meth:`together`, execute *sql* for each of *rows*, whose answers nobody needs."""
-        cursor = self._cursor(0)
-        if len(rows) > 1:
-            cursor.executemany(sql, rows)
-        else:
-            cursor.execute(sql, rows[0] if rows else (), prepare=self._prepare, binary=True)
+        for row in rows or ((),):
+            self._exchange.put(sql, row)
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """Send what is queued within it in one go, and wait for all answers at its end."""
-        self._waiting = 0
-        with self.connection.pipeline():
+        try:
             yield
+        except BaseException:
+            with suppress(psycopg.Error):
+                self._exchange.settle()
+            raise
+        self._exchange.settle()
+
+    def push(self) -> None:
+        """Within :meth:`together`, let the server begin with what was queued so far."""
+        self._exchange.push()
+
+    def begin(self, how: str = "") -> None:
+        """Within :meth:`together`, begin a transaction, in which the limits hold."""
+        self.send(f"BEGIN {how}")
+        if not self._limits.known:
+            self.send(_LIMIT, (str(self._limits.locks), str(self._limits.statements)))
+
+    def alone(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+        """Execute *sql*, which writes, and commit it, in one trip."""
+        if self._limits.known:
+            return self.run(sql, values)
+        with self.together():
+            self.begin()
+            answer = self.queue(sql, values)
+            self.send("COMMIT")
+        return answer
+
+    def take_time(self) -> None:
+        """Within :meth:`together`, let statements of this transaction take as long as they like."""
+        self.send("SET LOCAL statement_timeout = 0")
 
     def copying(self, sql: str) -> Any:
-        """The context in which rows are written to a ``COPY ... FROM STDIN``."""
-        # The time of a statement includes that of the rows on their way
-        self._limit("SET LOCAL statement_timeout = 0")
-        return self._cursor(0).copy(sql)
+        """The context in which rows are written to a ``COPY ... FROM STDIN``.
+
+        The time of the statement includes that of the rows on their way: see :meth:`take_time`.
+        """
+        cursor = psycopg.RawCursor(self.connection)
+        # The usual one for bytea is ten times slower
+        dumper = psycopg.adapters.get_dumper(bytes, PyFormat.BINARY)
+        cursor.adapters.register_dumper(bytes, dumper)
+        return cursor.copy(sql)
 
     @contextmanager
     def unhurried(self) -> Iterator[None]:
         """Within it, a statement may take an hour: there is work that grows with what is stored."""
-        connection = self.connection
-        if not isinstance(connection, BoundedConnection):
-            yield
-            return
-        patience, inside = connection.patience, not self.is_idle
-        self._limit(f"SET {'LOCAL ' if inside else ''}statement_timeout = 0")
-        connection.patience = max(patience, _AN_HOUR)
+        seconds, inside = self.patience.seconds, not self.is_idle
+        self._hurry(f"SET {'LOCAL ' if inside else ''}statement_timeout = 0", inside=inside)
+        self.patience.seconds = max(seconds, _AN_HOUR)
         try:
             yield
         finally:
-            connection.patience = patience
+            self.patience.seconds = seconds
             if not inside:
                 self.undo()
                 with suppress(psycopg.Error):
-                    self._limit("RESET statement_timeout")
+                    self._hurry("RESET statement_timeout", inside=inside)
 
-    def _limit(self, sql: str) -> None:
-        if self._is_limited:
+    def _hurry(self, sql: str, *, inside: bool) -> None:
+        """What holds outside a transaction is ours to change only where we said it."""
+        if inside or self._limits.known:
             self.script(sql)
-
-    @property
-    def _is_limited(self) -> bool:
-        """Whether the server was told to end statements that take long."""
-        return isinstance(self.connection, BoundedConnection) and self.connection.limited
-
-    def _cursor(self, number: int) -> Cursor:
-        while len(self._cursors) <= number:
-            self._cursors.append(_understanding(self.connection))
-        return self._cursors[number]
 
     @property
     def is_idle(self) -> bool:
@@ -128,15 +155,3 @@ class Link:
         if not self.is_idle and not self.connection.closed:
             with suppress(psycopg.Error):
                 self.connection.execute("ROLLBACK", prepare=False)
-
-
-def _understanding(connection: psycopg.Connection[Any]) -> Cursor:
-    cursor: Cursor = psycopg.RawCursor(connection)
-    for type_, as_type in _READ_AS.items():
-        loader = psycopg.adapters.get_loader(as_type, Format.BINARY)
-        assert loader is not None
-        cursor.adapters.register_loader(type_, loader)
-    # COPY would take another one, which is ten times slower
-    dumper = psycopg.adapters.get_dumper(bytes, PyFormat.BINARY)
-    cursor.adapters.register_dumper(bytes, dumper)
-    return cursor

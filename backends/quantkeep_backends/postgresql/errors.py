@@ -11,6 +11,7 @@ from quantkeep.errors import (
     Conflict,
     Corrupt,
     Invalid,
+    InvalidUrl,
     NotFound,
     OutcomeUnknown,
     PermissionDenied,
@@ -56,7 +57,7 @@ def may_pass(error: Exception) -> bool:
     """
     if not is_lost(error) or isinstance(error, _SLOW):
         return False
-    return not isinstance(translated(error, ""), PermissionDenied | NotFound)
+    return not isinstance(translated(error, ""), PermissionDenied | NotFound | InvalidUrl)
 
 
 _SHUT_DOWN: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
@@ -99,6 +100,7 @@ _ASK_FOR_RIGHTS: Final = (
     "this user may not do that: GRANT it the rights that docs/postgresql.md lists, or connect as "
     "the schema's owner"
 )
+_GONE: Final = ": somebody dropped or renamed it; restore it from a backup"
 _STATES: Final[dict[str, Meaning]] = {
     "40001": (Conflict, "other commits kept coming in between: try again"),
     "40P01": (Conflict, "other commits kept coming in between: try again"),
@@ -118,9 +120,9 @@ _STATES: Final[dict[str, Meaning]] = {
     "54023": (TooLarge, "a value is too large for the server"),
     "58030": (WriterPoisoned, "the server's disk fails: see its log, then open the keep again"),
     "3D000": (NotFound, "there is no such database: create it first (createdb)"),
-    "3F000": (Corrupt, "the schema was there when the keep was opened, and is not any more"),
-    "42P01": (Corrupt, "a table was there when the keep was opened, and is not any more"),
-    "42703": (Corrupt, "a column was there when the keep was opened, and is not any more"),
+    "3F000": (Corrupt, f"the schema is not there any more{_GONE}"),
+    "42P01": (Corrupt, f"a table of the keep is not there any more{_GONE}"),
+    "42703": (Corrupt, f"a column of the keep is not there any more{_GONE}"),
     "XX001": (Corrupt, "a page is damaged: restore the database from a backup"),
     "XX002": (Corrupt, "an index is damaged: REINDEX it, and run `quantkeep verify`"),
 }
@@ -154,20 +156,38 @@ _WORDS: Final[tuple[tuple[str, Meaning], ...]] = (
     ("remaining connection slots", _STATES["53300"]),
     ("the database system is", _STATES["57P03"]),  # starting up, shutting down, in recovery
 )
+# What libpq says before or without a word of the server's
+_OPTIONS: Final[tuple[tuple[str, Meaning], ...]] = (
+    ("^connection is bad: (?!connection to)", (InvalidUrl, "an option cannot be used")),
+    (
+        "SSL|certificate|channel binding",
+        (Unavailable, "the server and the URL do not agree on TLS: check sslmode and certificates"),
+    ),
+    (
+        "server is (not )?in hot standby|session is (not )?read-only",
+        (Unavailable, "no server there is what target_session_attrs asks for"),
+    ),
+)
 _UNREACHABLE: Final = "the server cannot be reached: check host and port, and that it runs"
 
 
 def _connecting(error: Exception, where: str) -> QuantkeepError:
     text = str(error)
+    kind, sentence = _meant(text)
+    return kind(f"{where}: {sentence} ({_cause(text)})")
+
+
+def _meant(text: str) -> Meaning:
     if "timeout" in text or "Connection refused" in text or "translate host name" in text:
-        return Unavailable(f"{where}: {_UNREACHABLE} ({_cause(text)})")
-    for words, (kind, sentence) in _WORDS:
-        if re.search(words, text) and ("FATAL" in text or "sendauth" in text):
-            return kind(f"{where}: {sentence} ({_cause(text)})")
-    return Unavailable(f"{where}: {_UNREACHABLE} ({_cause(text)})")
+        return Unavailable, _UNREACHABLE
+    known = _WORDS if "FATAL" in text or "sendauth" in text else _OPTIONS
+    found = (meaning for words, meaning in known if re.search(words, text))
+    return next(found, (Unavailable, _UNREACHABLE))
 
 
 def _cause(text: str) -> str:
     """The end of the first line of what libpq says, which names the reason."""
-    line = text.strip().partition("\n")[0]
+    line = text.strip().partition("\n")[0].removeprefix("connection is bad: ")
+    if " on socket " in line:
+        return line  # which names the file
     return line.rpartition("FATAL:  ")[2].rpartition("failed: ")[2]

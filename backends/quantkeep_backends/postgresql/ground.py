@@ -9,7 +9,8 @@ import attrs
 from quantkeep.batch import Batch, Receipt
 from quantkeep.collection import Collection, Key, SealedRow, StoredRow
 from quantkeep.contract import regressed
-from quantkeep_backends.postgresql.connections import Cursor, Link
+from quantkeep_backends.postgresql.connections import Link
+from quantkeep_backends.postgresql.exchange import Answer
 from quantkeep_backends.postgresql.many import keys_parameter, known_many
 from quantkeep_backends.postgresql.needs import GONE, Needs
 from quantkeep_backends.postgresql.prepared import Prepared
@@ -55,7 +56,7 @@ class _Asked(NamedTuple):
     collection: Collection
     key: Key
     seen: int
-    cursor: Cursor
+    cursor: Answer
 
 
 @attrs.define
@@ -74,7 +75,9 @@ class Ground:
         """Begin, and take all locks; the receipt, if *batch* was applied before."""
         needs, operation = Needs.of(batch), None
         with self.link.together():
-            self.link.send("BEGIN")
+            self.link.begin()
+            if needs.copies:
+                self.link.take_time()
             if batch.op_id is not None:
                 operation = self.tools.operations.lock(self.link, batch.op_id)
             for name in sorted(needs.tables):
@@ -135,7 +138,7 @@ class Ground:
 
     # -- rows ------------------------------------------------------------------------------------
 
-    def _ask_for_rows(self, needs: Needs) -> Iterator[tuple[Collection, Sequence[Key], Cursor]]:
+    def _ask_for_rows(self, needs: Needs) -> Iterator[tuple[Collection, Sequence[Key], Answer]]:
         """One by one, or together where they are many."""
         for (collection, lock), keys in needs.alike().items():
             prepared = self.tools.prepare(collection)
@@ -147,7 +150,7 @@ class Ground:
             sql = prepared.once(("known", lock), partial(known_many, prepared, lock))
             yield collection, keys, self.link.queue(sql, (together,))
 
-    def _note_rows(self, collection: Collection, keys: Sequence[Key], cursor: Cursor) -> None:
+    def _note_rows(self, collection: Collection, keys: Sequence[Key], cursor: Answer) -> None:
         places = {(collection.name, key): None for key in keys}
         self.rows.update(places)
         found = cursor.fetchall()
@@ -170,7 +173,7 @@ class Ground:
 
     # -- entries of logs ---------------------------------------------------------------------------
 
-    def _ask_for_entries(self, needs: Needs) -> Iterator[tuple[Collection, Key, list[Key], Cursor]]:
+    def _ask_for_entries(self, needs: Needs) -> Iterator[tuple[Collection, Key, list[Key], Answer]]:
         for (_, stream), (collection, identities) in needs.entries.items():
             prepared = self.tools.prepare(collection)
             asked = prepared.identified(stream, prepared.identities_text(identities))
@@ -187,18 +190,18 @@ class Ground:
             self._note(collection, stream, identities, cursor)
 
     def _note(
-        self, collection: Collection, stream: Key, identities: list[Key], cursor: Cursor
+        self, collection: Collection, stream: Key, identities: list[Key], cursor: Answer
     ) -> None:
         for place, revision, digest in cursor:
             self.entries[collection.name, stream, identities[place - 1]] = (revision, digest)
 
 
-def _one(cursor: Cursor) -> tuple[Any, ...]:
+def _one(cursor: Answer) -> tuple[Any, ...]:
     found = cursor.fetchone()
     assert found is not None
     return found
 
 
-def _known(cursor: Cursor) -> Known | None:
+def _known(cursor: Answer) -> Known | None:
     found = cursor.fetchone()
     return None if found is None else Known(*found)

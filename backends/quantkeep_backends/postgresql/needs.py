@@ -19,8 +19,9 @@ _STRENGTH: Final = (SHARED, CHANGED, GONE)
 
 @attrs.define
 class Needs:
-    """What a batch will touch."""
+    """What a batch will touch; and whether it *copies*, which may take long."""
 
+    copies: bool = False
     tables: set[str] = attrs.field(factory=set)  # in which nothing may be added
     streams: dict[tuple[str, Key], tuple[Collection, Key]] = attrs.field(factory=dict)
     rows: dict[tuple[str, Key], tuple[Collection, str]] = attrs.field(factory=dict)
@@ -66,8 +67,12 @@ class Needs:
         self.rows[collection.name, key] = (collection, strongest)
 
     def _append(self, collection: Collection, rows: Iterable[SealedRow]) -> None:
-        if not isinstance(rows, list | tuple) or not rows:
-            return  # its streams are found out on the way
+        if not isinstance(rows, list | tuple):
+            self.copies = True  # its streams are found out on the way
+            return
+        if not rows:
+            return
+        self.copies |= len(rows) > FEW
         self._stream(collection, rows[0])
         if len(rows) <= FEW:
             for row in rows:

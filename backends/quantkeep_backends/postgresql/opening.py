@@ -18,7 +18,7 @@ from quantkeep_backends.postgresql.backend import PostgresqlBackend
 from quantkeep_backends.postgresql.catalog import Catalog
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.database import Database
-from quantkeep_backends.postgresql.pool import OwnPool, SharedPool
+from quantkeep_backends.postgresql.pool import OwnPool, Pool, SharedPool
 from quantkeep_backends.postgresql.schema import initialise
 from quantkeep_backends.postgresql.server import OLDEST, ServerFacts
 from quantkeep_backends.postgresql.settings import Settings
@@ -30,8 +30,12 @@ def open_backend(url: Url, opening: Opening, engine: sa.Engine | None = None) ->
 
     See :func:`quantkeep.open` for what it raises.
     """
-    settings = Settings.of(url)
-    pool = OwnPool(settings) if engine is None else SharedPool(engine, settings)
+    if engine is None:
+        settings = Settings.of(url)
+        pool: Pool = OwnPool(settings)
+    else:
+        settings = Settings.beside(engine, url)
+        pool = SharedPool(engine, settings)
     database = Database(pool, settings, read_only=opening.read_only)
     try:
         return _opened(database, url, opening)
@@ -74,7 +78,7 @@ def _check_server(server: ServerFacts, database: Database) -> None:
 
 def _is_new(catalog: Catalog, database: Database) -> bool:
     """Whether the schema is missing or empty; raises ``InvalidUrl`` if it is another program's."""
-    if catalog.has_table(META):
+    if catalog.columns.get(META, {}).keys() >= {"name", "value"}:
         return False
     if catalog.relations:
         raise InvalidUrl(
@@ -100,7 +104,11 @@ def _check_format(link: Link, database: Database) -> None:
     for name, known in (("format", schema.FORMAT), ("layout", LAYOUT)):
         text = found.get(name, "")
         if not text.isdecimal():
-            raise Corrupt(f"{database.where} does not know its own {name}", locator=META)
+            raise Corrupt(
+                f"{database.where} does not know its own {name}: {META} was changed outside "
+                "quantkeep; restore the schema from a backup",
+                locator=META,
+            )
         if int(text) > known:
             raise FormatTooNew(
                 f"{database.where} has {name} {text}; this quantkeep reads up to {known}: upgrade "

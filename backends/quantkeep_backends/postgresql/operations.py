@@ -4,8 +4,9 @@ from hashlib import blake2b
 
 from quantkeep.batch import Batch, Receipt
 from quantkeep.contract import operation_conflict
-from quantkeep_backends.postgresql.connections import Cursor, Link
+from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.engine import PostgresqlEngine, moment
+from quantkeep_backends.postgresql.exchange import Answer
 from quantkeep_backends.postgresql.system import OPERATIONS
 
 
@@ -25,14 +26,14 @@ class Operations:
         found = link.run(self.known, (op_id,)).fetchone()
         return None if found is None else Receipt.from_json(found[1], op_id)
 
-    def lock(self, link: Link, op_id: str) -> Cursor:
+    def lock(self, link: Link, op_id: str) -> Answer:
         """Queue: let nobody else use *op_id* until the end, and read what it was used for."""
         secret = blake2b(f"{self._schema}\0{op_id}".encode(), digest_size=8).digest()
         number = int.from_bytes(secret, signed=True)
         link.send("SELECT pg_advisory_xact_lock($1)", (str(number),))
         return link.queue(self.known, (op_id,))
 
-    def replayed(self, cursor: Cursor, op_id: str, digest: bytes) -> Receipt | None:
+    def replayed(self, cursor: Answer, op_id: str, digest: bytes) -> Receipt | None:
         """The receipt, if the batch was applied before; raises ``OperationConflict``."""
         known = cursor.fetchone()
         if known is None:

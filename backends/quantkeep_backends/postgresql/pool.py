@@ -6,15 +6,16 @@ import queue
 from collections import deque
 from typing import Any, Final
 
+import psycopg
 import sqlalchemy as sa
 
 from quantkeep.errors import Busy, Closed, InvalidUrl
-from quantkeep_backends.postgresql.bounded import BoundedConnection
+from quantkeep_backends.postgresql.bounded import Patience
 from quantkeep_backends.postgresql.connections import Link
+from quantkeep_backends.postgresql.exchange import Statements
 from quantkeep_backends.postgresql.settings import Settings
 
-_PREPARED: Final = 1000  # statements that a connection of ours keeps
-_KEPT: Final = "quantkeep.cursors"  # where a connection of others has them
+_KEPT: Final = "quantkeep.statements"  # where a connection of others has what we prepared
 
 
 class Pool(abc.ABC):
@@ -107,12 +108,10 @@ class OwnPool(Pool):
 
     def _connected(self) -> Link:
         settings = self._settings
-        connection = BoundedConnection.connect(**settings.connecting(), autocommit=True)
-        connection.patience = settings.timeout
-        connection.limited = settings.prepare
-        connection.prepared_max = _PREPARED
-        connection.prepare_threshold = 5 if settings.prepare else None
-        return Link(connection, [], prepare=settings.prepare)
+        connection = psycopg.connect(**settings.connecting(), autocommit=True)
+        patience = Patience(connection, settings.timeout)
+        statements = Statements() if settings.prepare else None
+        return Link(connection, patience, settings.limits, statements)
 
     def _keep(self, link: Link) -> None:
         if self.closed:
@@ -154,11 +153,14 @@ class SharedPool(Pool):
             ) from None
         connection: Any = proxied.driver_connection
         connection.autocommit = True
-        kept = proxied.info.setdefault(_KEPT, [])
-        return Link(connection, kept, prepare=self._settings.prepare, proxied=proxied)
+        patience = Patience(connection, self._settings.timeout)
+        statements = proxied.info.setdefault(_KEPT, Statements())
+        kept = statements if self._settings.prepare else None
+        return Link(connection, patience, self._settings.limits, kept, proxied=proxied)
 
     def _keep(self, link: Link) -> None:
         assert link.proxied is not None
+        link.patience.end()
         link.connection.autocommit = False  # as SQLAlchemy left it
         link.proxied.close()
 

@@ -83,7 +83,7 @@ class Reading:
     def _streamed(self, statement: Statement, values: list[Any]) -> Iterator[Any]:
         link = self._link
         with link.together():
-            link.send("BEGIN READ ONLY")
+            link.begin("READ ONLY")
             link.send(f"SET LOCAL idle_in_transaction_session_timeout = '{_PATIENCE}min'")
             declared = f"DECLARE quantkeep_scan NO SCROLL CURSOR FOR {statement.sql}"
             link.send(declared, statement.arranged(values))

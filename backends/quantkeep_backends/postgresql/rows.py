@@ -12,7 +12,8 @@ from typing import Any, Final, NoReturn
 
 from quantkeep.collection import Collection, SealedRow, StoredRow
 from quantkeep.errors import Corrupt
-from quantkeep_backends.postgresql._loading_code import Load, compose
+from quantkeep_backends._sql.loading_code import Load, compose
+from quantkeep_backends.postgresql._loading_code import FORMS
 from quantkeep_backends.postgresql._writing_code import Bind, Wire, binder, wirer
 from quantkeep_backends.postgresql.engine import moment
 
@@ -83,12 +84,12 @@ class Codec:
     @cached_property
     def load(self) -> Load:
         """The stored row of what was selected; raises ``Corrupt`` where the seal is another."""
-        return compose(self.collection, seal, self._broken)
+        return compose(self.collection, FORMS, seal, self._broken)
 
     @cached_property
     def peek(self) -> Load:
         """As :attr:`load`, whatever the seal says."""
-        return compose(self.collection, seal, lambda stored: stored)
+        return compose(self.collection, FORMS, seal, lambda stored: stored)
 
     def _broken(self, stored: StoredRow) -> NoReturn:
         key = self.collection.stored_key(stored)

@@ -122,7 +122,9 @@ def _lock(link: Link, engine: PostgresqlEngine) -> None:
     """Begin, and wait for other processes that create or upgrade this schema."""
     secret = blake2b(f"schema {engine.schema}".encode(), digest_size=8).digest()
     number = int.from_bytes(secret, signed=True)
-    link.script(f"BEGIN; SELECT pg_advisory_xact_lock({number})")
+    with link.together():
+        link.begin()
+        link.send("SELECT pg_advisory_xact_lock($1)", (str(number),))
 
 
 def _is_there(link: Link, name: str) -> bool:

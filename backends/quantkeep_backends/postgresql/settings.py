@@ -6,9 +6,11 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import attrs
+import sqlalchemy as sa
 
 from quantkeep.errors import InvalidUrl
 from quantkeep.url import Url, yes_or_no
+from quantkeep_backends.postgresql.connections import Limits
 
 SCHEMA: Final = "quantkeep"
 LEVELS: Final = ("off", "local", "remote_write", "on", "remote_apply")
@@ -23,6 +25,8 @@ _OWN: Final = (
     "schema", "pool_size", "pool_timeout", "connect_timeout", "timeout", "lock_timeout", "prepare",
     "synchronous_commit",
 )  # fmt: skip
+_SHARED: Final = ("schema", "timeout", "lock_timeout", "prepare")  # beside somebody's engine
+_SOONER: Final = 0.9  # of the timeout: the server is to give up a little earlier than we
 
 
 @attrs.frozen
@@ -37,6 +41,7 @@ class Settings:
     lock_timeout: float = 20.0
     prepare: bool = True
     synchronous_commit: str | None = None
+    shared: bool = False  # connections are those of somebody's engine
     target: dict[str, Any] = attrs.field(factory=dict, repr=False)  # of libpq; has the password
     name: str = "postgresql"  # of the database, fit to be shown
 
@@ -47,17 +52,56 @@ class Settings:
             raise InvalidUrl(f"{url}: the driver is psycopg; write postgresql://...")
         url.allow(*_OWN, *_LIBPQ)
         usual = cls()
-        return cls(
+        timeout = url.option("timeout", _patience, usual.timeout)
+        found = cls(
             schema=url.option("schema", _schema, usual.schema),
             pool_size=url.option("pool_size", _within(1, 1000), usual.pool_size),
             pool_timeout=url.option("pool_timeout", _seconds, usual.pool_timeout),
             connect_timeout=url.option("connect_timeout", _within(1, 3600), usual.connect_timeout),
-            timeout=url.option("timeout", _patience, usual.timeout),
-            lock_timeout=url.option("lock_timeout", _seconds, usual.lock_timeout),
+            timeout=timeout,
+            lock_timeout=url.option("lock_timeout", _seconds, min(usual.lock_timeout, timeout / 2)),
             prepare=url.option("prepare", yes_or_no, usual.prepare),
             synchronous_commit=url.option("synchronous_commit", _level, None),
             target=_target(url),
             name=_shown(url),
+        )
+        found._check(url)
+        return found
+
+    @classmethod
+    def beside(cls, engine: sa.Engine, url: Url) -> "Settings":
+        """What *url* sets where connections are those of *engine*; raises ``InvalidUrl``."""
+        where = url.parts.netloc or url.parts.path.strip("/")
+        affairs = sorted(url.options.keys() - _SHARED)
+        if where or affairs:
+            raise InvalidUrl(
+                f"{url}: {'the server' if where else affairs[0]} is the affair of the engine that "
+                f"was handed in: set it there; beside one, the URL takes {', '.join(_SHARED)}"
+            )
+        secret = {"password": engine.url.password} if engine.url.password else {}
+        name = engine.url.render_as_string(hide_password=True).partition("?")[0]
+        return attrs.evolve(cls.of(url), shared=True, target=secret, name=name)
+
+    def _check(self, url: Url) -> None:
+        """What does not go together would be passed over by somebody."""
+        if self.lock_timeout >= self.timeout * _SOONER:
+            raise InvalidUrl(
+                f"{url}: option lock_timeout={self.lock_timeout:g}: expected less than nine tenths "
+                f"of timeout={self.timeout:g}, after which the server is given up"
+            )
+        if self.synchronous_commit is not None and not self.prepare:
+            raise InvalidUrl(
+                f"{url}: option synchronous_commit: a pooler, which prepare=no is for, does not "
+                "hand it on: set it for the role (ALTER ROLE ... SET synchronous_commit = ...)"
+            )
+
+    @property
+    def limits(self) -> Limits:
+        """What the server is told of waiting."""
+        return Limits(
+            known=self.prepare and not self.shared,
+            locks=max(1, math.ceil(self.lock_timeout * 1000)),  # 0 would be: for ever
+            statements=math.ceil(self.timeout * _SOONER * 1000),
         )
 
     def connecting(self) -> dict[str, Any]:
@@ -76,9 +120,8 @@ class Settings:
         return {**said, **self.target}
 
     def _options(self) -> str:
-        locks = int(self.lock_timeout * 1000)
-        statements = math.ceil(self.timeout * 900)  # the server is to give up a little earlier
-        options = f"-c lock_timeout={locks} -c statement_timeout={statements}"
+        limits = self.limits
+        options = f"-c lock_timeout={limits.locks} -c statement_timeout={limits.statements}"
         options += " -c standard_conforming_strings=on"
         if self.synchronous_commit is not None:
             options += f" -c synchronous_commit={self.synchronous_commit}"

@@ -114,7 +114,7 @@ class Single:
     def _answer(self, link: Link, name: str, sql: str, values: list[Any]) -> tuple[Any, ...] | None:
         passing(f"postgresql.{name}.begin")
         try:
-            return link.run(sql, values).fetchone()
+            return link.alone(sql, values).fetchone()
         except psycopg.Error as error:
             if sqlstate(error) in _NOT_PLAIN:
                 return None

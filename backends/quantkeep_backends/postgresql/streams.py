@@ -3,9 +3,11 @@
 from typing import Any, Final
 
 from quantkeep.collection import Collection, Key
-from quantkeep_backends.postgresql.connections import Cursor, Link
+from quantkeep_backends._sql.streams import stream_of_text
+from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.engine import PostgresqlEngine
-from quantkeep_backends.postgresql.system import STREAMS, stream_of_text, text_of
+from quantkeep_backends.postgresql.exchange import Answer
+from quantkeep_backends.postgresql.system import STREAMS, text_of
 
 _REMEMBERED: Final = 65_536
 
@@ -49,7 +51,7 @@ class Heads:
         self._deleted = f"UPDATE {table} SET deleted = deleted + $3 {where}"
         self._all = f"SELECT stream, head FROM {table} WHERE collection = $1"
 
-    def lock(self, link: Link, collection: Collection, stream: Key) -> Cursor:
+    def lock(self, link: Link, collection: Collection, stream: Key) -> Answer:
         """Queue: take the lock of *stream*, if it is there, and read its head."""
         return link.queue(self._lock, _named(collection, stream))
 

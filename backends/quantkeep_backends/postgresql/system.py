@@ -1,7 +1,5 @@
 """The tables that a keep has beside those of its collections."""
 
-import json
-import math
 from functools import lru_cache
 from typing import Any, Final
 
@@ -9,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import BYTEA, TIMESTAMP
 
 from quantkeep.collection import Collection, Key
-from quantkeep.columns import Scalar
+from quantkeep_backends._sql.streams import stream_text
 from quantkeep_backends.postgresql.engine import TEXT, PostgresqlEngine
 
 LAYOUT: Final = 1  # of these tables and of how rows are laid out
@@ -94,29 +92,8 @@ def extras(engine: PostgresqlEngine) -> list[str]:
 
 # -- streams --------------------------------------------------------------------------------------
 
-_ENCODED: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 
 @lru_cache(4096)
 def text_of(collection: Collection, stream: Key) -> str:
     """The :func:`stream_text` of a stream of *collection*, in which 1 is not ``True``."""
     return stream_text(stream)
-
-
-def stream_text(stream: Key) -> str:
-    """The text a stream is known by: equal streams have equal texts, others have not."""
-    return _ENCODED([_said(part) for part in stream])
-
-
-def stream_of_text(text: str) -> Key:
-    """The stream that has this :func:`stream_text`."""
-    parts = json.loads(text)
-    return tuple(bytes.fromhex(p["hex"]) if isinstance(p, dict) else p for p in parts)
-
-
-def _said(part: Scalar) -> Any:
-    if isinstance(part, bytes):
-        return {"hex": part.hex()}
-    if isinstance(part, float):
-        return math.nan if math.isnan(part) else part + 0.0  # -0.0 is the same stream as 0.0
-    return part

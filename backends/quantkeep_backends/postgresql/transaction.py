@@ -25,7 +25,7 @@ from quantkeep.contract import check_expectation, taken
 from quantkeep.errors import Conflict, NotFound, StaleOwner
 from quantkeep.failpoints import passing
 from quantkeep_backends.postgresql.appending import Appending
-from quantkeep_backends.postgresql.complaints import References, explain_row
+from quantkeep_backends.postgresql.complaints import PostgresqlReferences, explain_row
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.database import Database
 from quantkeep_backends.postgresql.errors import FOREIGN_KEY, UNIQUE, sqlstate
@@ -112,13 +112,15 @@ class Transaction:
                 if self._judged:
                     self._link.send("SAVEPOINT quantkeep_batch")
                     self._link.send("SET CONSTRAINTS ALL IMMEDIATE")
+                self._link.push()
                 passing("postgresql.commit.before_commit")
                 self._link.send("COMMIT")
         except psycopg.Error as error:
             if sqlstate(error) != FOREIGN_KEY:
                 raise
             self._link.run("ROLLBACK TO SAVEPOINT quantkeep_batch")
-            raise References(self._link, self._tools).explain(batch, self._removed) from None
+            references = PostgresqlReferences(self._link, self._tools)
+            raise references.explain(batch, self._removed) from None
 
     # -- writes ----------------------------------------------------------------------------------
 

@@ -56,29 +56,28 @@ class _Statement:
 
     def text(self) -> str:
         parts = ", ".join(f"{name} AS {how} ({sql})" for name, how, sql in self._parts())
-        guard = f"1 / (CASE WHEN w.revision > {self._seen}::bigint THEN 1 ELSE 0 END)"
-        written = (
-            f"SELECT w.revision, {microseconds_sql('stamp.now')} AS now, w.added, {guard} AS guard "
-            f"FROM stamp LEFT JOIN written w ON true"
-        )
         answer = "SELECT revision, now, added, guard FROM"
-        if self._form.identified:
-            known = (
-                f"SELECT revision, {microseconds_sql('clock_timestamp()')}, 0, 1 FROM known "
-                f"WHERE digest = {self._digest}"
-            )
-            if self._form.remembers:
-                known += " AND false"  # the operation is to be remembered too: by a transaction
-            written = f"{written} UNION ALL {known}"
-        return f"WITH {parts} {answer} ({written}) AS answer"
+        return f"WITH {parts} {answer} ({' UNION ALL '.join(self._answers())}) AS answer"
+
+    def _answers(self) -> Iterator[str]:
+        guard = f"1 / (CASE WHEN w.revision > {self._seen}::bigint THEN 1 ELSE 0 END)"
+        # Where the head was counted up, and then nothing written, the guard undoes it
+        how = "" if self._form.identified else "LEFT "
+        yield (
+            f"SELECT w.revision, {microseconds_sql('stamp.now')} AS now, w.added, {guard} AS guard "
+            f"FROM stamp {how}JOIN written w ON true"
+        )
+        if self._form.identified and not self._form.remembers:
+            # Else the operation is to be remembered too: by a transaction
+            yield self._known()
 
     def _parts(self) -> Iterator[tuple[str, str, str]]:
-        if self._form.identified:
-            yield "known", "MATERIALIZED", self._known()
-        yield "head", "", self._head()
+        yield "head", "MATERIALIZED", self._locked() if self._form.identified else self._counted()
         stamp = "SELECT head.head, clock_timestamp() AS now FROM head"
         yield "stamp", "MATERIALIZED", stamp
         yield "written", "", self._written()
+        if self._form.identified:
+            yield "advanced", "", self._advanced()
         if self._form.remembers:
             yield "remembered", "", self._remembered()
 
@@ -95,11 +94,29 @@ class _Statement:
         return self._engine.type_name(self._collection.column(name))
 
     def _known(self) -> str:
-        collection = self._collection
-        here = self._equal((*collection.stream, *collection.identity))
-        return f"SELECT revision, digest FROM {self._prepared.table} WHERE {here}"
+        """The entry that is there already, if that is why none was written."""
+        here = self._equal((*self._collection.stream, *self._collection.identity))
+        return (
+            f"SELECT revision, {microseconds_sql('clock_timestamp()')}, 0, 1 "
+            f"FROM {self._prepared.table} WHERE {here} AND digest = {self._digest} "
+            "AND NOT EXISTS (SELECT FROM written)"
+        )
 
-    def _head(self) -> str:
+    def _locked(self) -> str:
+        """Takes the lock of the stream; or nothing, and then nothing else happens."""
+        conditions = " AND ".join([self._this_stream, *self._conditions()])
+        table = self._engine.table(STREAMS)
+        return f"SELECT head + 1 AS head FROM {table} WHERE {conditions} FOR UPDATE"
+
+    def _advanced(self) -> str:
+        table = self._engine.table(STREAMS)
+        return f"UPDATE {table} SET head = w.revision FROM written w WHERE {self._this_stream}"
+
+    @property
+    def _this_stream(self) -> str:
+        return f"collection = {literal(self._collection.name)} AND stream = {self._stream}::text"
+
+    def _counted(self) -> str:
         """Counts the head up, and so takes the lock; or nothing, and then nothing else happens."""
         named = f"{literal(self._collection.name)}, {self._stream}::text, 1::bigint"
         conditions = " AND ".join(self._conditions()) or "true"
@@ -113,8 +130,6 @@ class _Statement:
         if self._form.remembers:
             table = self._engine.table(OPERATIONS)
             yield f"NOT EXISTS (SELECT FROM {table} WHERE op_id = {self._op[0]}::text)"
-        if self._form.identified:
-            yield "NOT EXISTS (SELECT FROM known)"
         if self._form.updates or self._form.kind == "insert":
             here = self._equal(self._collection.key)
             found = f"EXISTS (SELECT FROM {self._prepared.table} WHERE {here}{self._as_expected()})"
@@ -139,12 +154,22 @@ class _Statement:
         values = f"{content}, stamp.head, {', '.join(stamps)}, {version}, {self._digest}, {mark}"
         into = f"{self._prepared.table} AS t ({self._prepared.listed})"
         written = f"INSERT INTO {into} SELECT {values} FROM stamp"
+        if self._form.identified:
+            # The index of identities is asked without a planner, who may know of an empty table
+            written += f" ON CONFLICT {self._identities()} DO NOTHING"
         if self._form.kind == "upsert":
             key = ", ".join(map(self._prepared.name, self._collection.key))
             # xmax is 0 in a version that no update made
             written += f" ON CONFLICT ({key}) DO UPDATE SET {self._changes('excluded.revision')}"
             return f"{written} RETURNING t.revision, (t.xmax = 0)::integer AS added"
         return f"{written} RETURNING t.revision, 1 AS added"
+
+    def _identities(self) -> str:
+        """The index of them."""
+        collection, name = self._collection, self._prepared.name
+        columns = ", ".join(map(name, (*collection.stream, *collection.identity)))
+        whole = " AND ".join(f"{name(column)} IS NOT NULL" for column in collection.identity)
+        return f"({columns}) WHERE {whole}"
 
     def _update(self) -> str:
         here = self._equal(self._collection.key, "t.") + self._as_expected("t.")

@@ -3,9 +3,12 @@
 import json
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from quantkeep import documents
+from quantkeep.backtests import _budget, _sources
 from quantkeep.guard import GuardedBackend
 from quantkeep_conformance.running import run
 
@@ -49,6 +52,33 @@ def test_a_handle_that_lives_through_a_fork(monkeypatch):
 def test_a_handle_that_is_never_closed(monkeypatch):
     monkeypatch.setattr(GuardedBackend, "close", lambda self: None)
     assert failed("embedding.closed") == {"embedding.closed"}
+
+
+def test_tables_that_are_cast_to_what_came_first(monkeypatch):
+    """As many readers of many files do it: what is missing is null, what is other is cast."""
+
+    def lenient(table, schema, first, rest):
+        for part in (first, *rest):
+            whole = pa.concat_tables([schema.empty_table(), part], promote_options="permissive")
+            yield from whole.select(schema.names).cast(schema).to_batches()
+
+    monkeypatch.setattr(_sources, "_drifting", lenient)
+    caught = "backtests.segments_that_drift_are_refused"
+    assert failed(caught) == {caught}
+
+
+def test_texts_that_are_cut_where_they_are_too_long(monkeypatch):
+    """It holds no more than it should, and a result that nobody wrote."""
+
+    def cut(column, name):
+        texts = [
+            pc.utf8_slice_codeunits(chunk.dictionary, 0, 10).take(chunk.indices)
+            for chunk in column.chunks
+        ]
+        return pa.chunked_array(texts, pa.string())
+
+    monkeypatch.setattr(_budget, "_texts", cut)
+    assert failed("backtests.bombs") == {"backtests.bombs_are_refused"}
 
 
 @pytest.mark.parametrize("clause", ["sessions.resumes_after_kills"])

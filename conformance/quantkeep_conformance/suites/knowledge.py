@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from quantkeep import Keep, QuantkeepError
-from quantkeep.errors import StillReferenced
+from quantkeep import Keep
+from quantkeep.errors import InvalidReference, StillReferenced
 from quantkeep.knowledge import (
     Backtest,
     Constraint,
@@ -101,7 +101,7 @@ class Knowledge(Suite):
 
     @pytest.mark.requirement("KB-26", "X-6")
     def test_nothing_dangles(self, whole_keep: Keep) -> None:
-        """Evidence, scores and provenance that refer to nothing are refused, and leave nothing."""
+        """What refers to nothing, or to what was deleted a moment ago, is refused, and leaves nothing."""
         lab = Laboratory(whole_keep)
         proof = ConstraintProvenance(constraint_id="c1", failure_id="nobody's")
         about = ConstraintSet(constraint_set_id="cs-1")
@@ -113,10 +113,25 @@ class Knowledge(Suite):
             lambda: lab.knowledge.save_score("nothing", score),
             lambda: lab.failed("nothing"),
         ):
-            with pytest.raises(QuantkeepError):
+            with pytest.raises(InvalidReference):
                 refused()
         kinds = Constraint, ConstraintSet, Score, Failure
         assert [whole_keep.table(kind).count() for kind in kinds] == [0, 0, 0, 0]
+        self._lose_a_failure(lab, whole_keep)
+
+    def _lose_a_failure(self, lab: Laboratory, keep: Keep) -> None:
+        """The store has looked, and before it commits another writer deletes what it saw."""
+        backtest = lab.tested()
+        stays, goes = (lab.failed(backtest) for _ in range(2))
+        learned = lab.learned(stays)
+        proof = ConstraintProvenance(
+            id="late", constraint_set_id=learned, constraint_id="c1", failure_id=goes
+        )
+        late = keep.table(ConstraintProvenance).put(proof)
+        lab.knowledge.delete(Failure, goes)
+        with pytest.raises(InvalidReference):
+            keep.commit(late)
+        assert [each.failure_id for each in lab.knowledge.provenance()] == [stays]
 
     @pytest.mark.requirement("KB-36")
     def test_what_is_referred_to_stays(self, whole_keep: Keep) -> None:

@@ -9,6 +9,7 @@ import attrs
 from naive.changing import OfKind
 from naive.fronts import Front, Rewriting, Wrapper, caught_by
 from naive.journal import JournalBackend
+from naive.journals import CarelessJournal
 from naive.journals import caught_by as journal_caught_by
 from quantkeep.batch import ANYTHING, AtRevision, Batch, Outcome, Receipt, Write
 from quantkeep.collection import Collection, Key, StoredRow
@@ -73,6 +74,40 @@ class counts_from_what_it_has_read(Rewriting):
         return write
 
 
+@journal_caught_by("predictions.no_score_is_lost_between_processes")
+class compares_with_what_it_wrote_itself(JournalBackend):
+    """Holds a revision against the last of its own, as if nobody else were writing."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(path)
+        self._mine: dict[Key, int] = {}
+
+    def commit(self, batch: Batch) -> Receipt:
+        agents = [w for w in batch.writes if w.collection.name == "agent_performance"]
+        if agents:
+            time.sleep(0.02)  # for others to read what it has read
+        with self._lock:
+            writes = tuple(map(self._expecting, batch.writes)) if agents else batch.writes
+            receipt = super().commit(attrs.evolve(batch, writes=writes))
+            self._mine |= {key: self._revision(key) for key in map(_key, agents)}
+        return receipt
+
+    def _revision(self, key: Key) -> int:
+        stored = self._model.shelves["agent_performance"].row(key)
+        return stored.revision if stored else 0
+
+    def _expecting(self, write: Write) -> Write:
+        expect = getattr(write, "expect", None)
+        if not isinstance(expect, AtRevision) or expect.revision < self._mine.get(_key(write), 0):
+            return write
+        return attrs.evolve(write, expect=ANYTHING)
+
+
+def _key(write: Any) -> Key:
+    key: Key = write.collection.key_of(write.row.values) if hasattr(write, "row") else write.key
+    return key
+
+
 @caught_by("predictions.calibration")
 class adds_floats(Wrapper):
     def tally(self, collection: Collection, tally: Tally) -> list[tuple[Any, ...]]:
@@ -118,6 +153,23 @@ class cuts_blobs_at_a_limit(Wrapper):
         self.engine.put_blob(digest, data[:1000])
 
 
+@caught_by("backtests.changed_table_is_detected")
+class answers_from_a_cache(Wrapper):
+    """Content has its digest for a name, so what it once had under one is what must be there."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__(engine)
+        self._known: dict[str, bytes] = {}
+
+    def put_blob(self, digest: str, data: bytes) -> None:
+        self.engine.put_blob(digest, data)
+        self._known.setdefault(digest, data)
+
+    def open_blob(self, digest: str) -> bytes | None:
+        found = self.engine.open_blob(digest)
+        return found and self._known.get(digest, found)
+
+
 @journal_caught_by("backtests.killed_while_publishing", "backtests.deleted_and_collected")
 class publishes_before_the_tables_are_there(JournalBackend):
     """Puts blobs off until something is read."""
@@ -157,6 +209,15 @@ class reads_documents_as_floats(Wrapper):
 class deletes_whatever_is_asked(Model):
     def _check_unreferenced(self, collection: Collection, key: Key) -> None:
         pass
+
+
+@caught_by("knowledge.nothing_dangles")
+class follows_the_first_reference(Model):
+    """Finds that a record refers to something, and looks no further."""
+
+    def _check_targets(self, collection: Collection, row: StoredRow) -> None:
+        first = attrs.evolve(collection, references=collection.references[:1])
+        super()._check_targets(first, row)
 
 
 @caught_by("knowledge.top_strategies")
@@ -203,4 +264,5 @@ class follows_one_step(Wrapper):
         return self.engine.scan(collection, query)
 
 
+JOURNALS = {name: one for name, one in vars().copy().items() if isinstance(one, CarelessJournal)}
 FRONTS = {name: one for name, one in vars().copy().items() if isinstance(one, Front)}

@@ -105,7 +105,7 @@ def check_counts(signals: Checker, totals: dict[str, int | None]) -> None:
         rows = signals.symbols.get(symbol, 0)
         if total is not None and total != rows:
             raise InvalidValue(
-                f"is {total} for {symbol!r}, which has {rows} rows in symbol_signals",
+                f"is {total} for {symbol!r}, whose rows in symbol_signals are {rows}",
                 record=RECORD, field="symbol_summary.total_signals", value=total,
                 expected=f"{rows}, or null; or the signals that are missing",
             )  # fmt: skip

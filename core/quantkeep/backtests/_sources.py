@@ -201,12 +201,14 @@ def _check_names(table: TableSchema, names: list[str]) -> None:
                 said, record=RECORD, field=f"{table.name}.{name}", value=name,
                 expected=f"exactly {', '.join(table.names)}",
             )  # fmt: skip
-    for column in table.columns:
-        if column.name not in names:
-            raise InvalidValue(
-                "is missing", record=RECORD, field=f"{table.name}.{column.name}",
-                expected=f"a column of {arrow_type(column)}; of nulls, if there are no values",
-            )  # fmt: skip
+    missing = [column for column in table.columns if column.name not in names]
+    if missing:
+        others = ", ".join(column.name for column in missing[1:])
+        raise InvalidValue(
+            f"is missing, and so are {others}" if others else "is missing", record=RECORD,
+            field=f"{table.name}.{missing[0].name}",
+            expected=f"a column of {arrow_type(missing[0])}; of nulls, if there are no values",
+        )  # fmt: skip
 
 
 def _canonical(table: TableSchema, batch: Any) -> Any:
@@ -224,11 +226,19 @@ def _column(column: Column, array: Any, table: TableSchema) -> Any:
         found = scalars(_taking_nulls(column), _zoned(pa.chunked_array([array])), table.name)
     except InvalidValue as error:
         place = (error.record or "").removeprefix(table.name)
+        gaps = pa.types.is_integer(wanted) and pa.types.is_floating(array.type)
         raise InvalidValue(
             error.message, record=RECORD, field=f"{table.name}{place}.{column.name}",
-            value=error.value, expected=error.expected,
+            value=error.value, expected=_with_gaps(column, wanted) if gaps else error.expected,
         ) from None  # fmt: skip
     return _narrowed(found, wanted, column, table)
+
+
+def _with_gaps(column: Column, wanted: Any) -> str:
+    return (
+        f"{wanted}: floats are not rounded here; where pandas made them of integers with gaps, "
+        f'frame.astype({{"{column.name}": "{str(wanted).capitalize()}"}})'
+    )
 
 
 def _taking_nulls(column: Column) -> Column:

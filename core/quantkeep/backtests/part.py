@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import attrs
@@ -34,6 +34,9 @@ class Saved:
     receipt: Receipt
 
 
+CHUNK_BYTES: Final = 512 * 1024  # no more than a column of a row group, which is read alone
+
+
 class Part(Store):
     """Base of the parts that :class:`quantkeep.backtests.BacktestStore` consists of."""
 
@@ -43,7 +46,7 @@ class Part(Store):
 
     @property
     def _blobs(self) -> Blobs:
-        return Blobs(self._home.backend)
+        return Blobs(self._home.backend, chunk_bytes=CHUNK_BYTES)
 
     def get(self, task_id: TaskId) -> BacktestResult | None:
         """What is known of the result beside its tables; ``None`` if it is not stored."""

@@ -16,6 +16,7 @@ import click
 
 from quantkeep.cli.commands import COMMANDS
 from quantkeep.cli.plugins import Plugins
+from quantkeep.cli.saying import warnings_said
 from quantkeep.cli.sentences import sentence, without_secrets
 
 GOOD, COULD_NOT = 0, 2
@@ -79,7 +80,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command that *arguments* name; the exit code. Prints no secrets."""
     _survive_narrow_encodings()
     try:
-        code = command_line().main(arguments, prog_name="quantkeep", standalone_mode=False)
+        with warnings_said():
+            code = command_line().main(arguments, prog_name="quantkeep", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         return _misused(error)

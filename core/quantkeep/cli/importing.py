@@ -35,8 +35,7 @@ class Report:
 
     def listing(self, path: Path) -> Listing:
         """As it is shown."""
-        said = "; ".join(self.notes)
-        caption = f"{self.added:,} new" + (f"; {said}" if said else "")
+        caption = "\n".join((f"{self.added:,} new", *self.notes))
         return Listing(
             title=f"Import of {path}",
             columns=(text("read"), integer("count")),

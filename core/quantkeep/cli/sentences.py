@@ -35,3 +35,8 @@ def _covered(url: str) -> str:
         return str(Url.parse(url))
     except ValueError:
         return "<url>"
+
+
+def counted(number: int, what: str) -> str:
+    """``3 results``, ``1 result``, ``no results``."""
+    return f"{f'{number:,}' if number else 'no'} {what}{'' if number == 1 else 's'}"

@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import attrs
-import pluggy
 
 from quantkeep import schema
+from quantkeep.backend import Backend
 from quantkeep.collection import Collection
-from quantkeep.configuration import find
+from quantkeep.configuration import Configuration, find
+from quantkeep.engines import Engines
 from quantkeep.errors import NotFound
 from quantkeep.guard import GuardedBackend
 from quantkeep.hookspecs import Opening
@@ -56,36 +57,60 @@ class StoredKeep:
 def stored_keep(target: Any, *, writable: bool = False) -> Iterator[StoredKeep]:
     """Open what *target* names (as in :func:`quantkeep.open`) to be looked into, or cleaned up.
 
+    Where the configuration names a fallback, and a place cannot be reached, that is looked into; it
+    is never cleaned up in the place of another.
+
     Raises:
         NotFound: there is no keep.
         InvalidUrl, UnknownBackend, DriverMissing, Unavailable, Corrupt: as :func:`quantkeep.open`.
     """
     configuration = find(target)
-    manager = plugin_manager(configuration.plugins)
-    places: dict[str, list[str]] = {}
-    for store, text in configuration.urls.items():
-        places.setdefault(text, []).append(store)
+    if writable:
+        configuration = attrs.evolve(configuration, fallback=None)
     with ExitStack() as opened:
+        places = _opened(configuration, opened, read_only=not writable)
         yield StoredKeep(
             tuple(
-                _part(text, stores, manager, opened, read_only=not writable)
-                for text, stores in places.items()
+                _part(Url.parse(text), stores, GuardedBackend(engine, read_only=not writable))
+                for text, (stores, engine) in places.items()
             )
         )
 
 
-def _part(
-    text: str,
-    stores: list[str],
-    manager: pluggy.PluginManager,
-    opened: ExitStack,
-    *,
-    read_only: bool,
-) -> Part:
-    url = Url.parse(text)
-    engine = open_backend(url, manager, Opening(create=False, migrate=False, read_only=read_only))
-    backend = GuardedBackend(engine, read_only=read_only)
-    opened.callback(backend.close)
+def _opened(
+    configuration: Configuration, opened: ExitStack, *, read_only: bool
+) -> dict[str, tuple[list[str], Backend]]:
+    """By URL, the stores that are sent there and the engine; through the door of the API."""
+    manager = plugin_manager(configuration.plugins)
+    engines: dict[str, Backend] = {}
+    chooser = Engines(
+        configuration,
+        Opening(create=False, migrate=False, read_only=read_only),
+        lambda text, opening: open_backend(Url.parse(text), manager, opening),
+        lambda engine, described: None,
+        lambda use: None,  # who looks rings no bell: it is said on stderr
+        engines,
+    )
+    places: dict[str, tuple[list[str], Backend]] = {}
+    for text, stores in _by_url(configuration).items():
+        place, engine = (
+            (text, engines[text]) if text in engines else chooser.engine(text, tuple(stores))
+        )
+        if place not in engines:
+            engines[place] = engine
+            opened.callback(engine.close)
+        places.setdefault(place, ([], engines[place]))[0].extend(stores)
+    return places
+
+
+def _by_url(configuration: Configuration) -> dict[str, list[str]]:
+    places: dict[str, list[str]] = {}
+    for store, text in configuration.urls.items():
+        places.setdefault(text, []).append(store)
+    return places
+
+
+def _part(url: Url, stores: list[str], backend: GuardedBackend) -> Part:
     description = backend.description()
     if description is None:
         raise NotFound(f"there is no keep at {url}: nothing was ever stored there")

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from quantkeep.knowledge._constraints import Constraints
-from quantkeep.knowledge._figures import MetricFigures
+from quantkeep.knowledge._outcomes import IterationOutcomes
 from quantkeep.knowledge._runs import Runs
 from quantkeep.knowledge.answers import (
     AppliedIn,
@@ -13,7 +13,6 @@ from quantkeep.knowledge.answers import (
     SetLineage,
 )
 from quantkeep.knowledge.records import (
-    Backtest,
     Constraint,
     ConstraintProvenance,
     Failure,
@@ -24,7 +23,7 @@ from quantkeep.query import Where
 METRIC = "sharpe_net"  # what results are shown by, unless another metric is asked for
 
 
-class Lineage(MetricFigures, Constraints, Runs):
+class Lineage(IterationOutcomes, Constraints, Runs):
     """Questions that follow references."""
 
     def lineage(self, failure_id: str, *, metric: str = METRIC) -> FailureLineage:
@@ -32,10 +31,12 @@ class Lineage(MetricFigures, Constraints, Runs):
 
         Raises:
             NotFound: the failure is not stored.
+            InvalidQuery: no stored backtest has the *metric*; says which there are.
         """
         failure = self._fetch(Failure, failure_id)
-        led = self.provenance(failure_id=failure_id)
-        drawn = [self._drawn(each, metric) for each in led]
+        drawn = [self._drawn(each, metric) for each in self.provenance(failure_id=failure_id)]
+        if not any(applied.figures.measured for each in drawn for applied in each.applied_in):
+            self._known(metric)
         return FailureLineage(failure=failure, constraints=tuple(drawn))
 
     def _drawn(self, provenance: ConstraintProvenance, metric: str) -> DrawnConstraint:
@@ -43,11 +44,21 @@ class Lineage(MetricFigures, Constraints, Runs):
         constraint = self._fetch(Constraint, *key)
         sets = self._carrying(constraint)
         applied = self.table(Iteration).list(Where("constraint_set_id_applied", "in", sets))
+        keys = [_key(each) for each in applied]
+        gave = self._outcomes(keys, metric)
+        pruned = self._pruned_by(constraint.constraint_id, keys)
         return DrawnConstraint(
             provenance=provenance,
             constraint=constraint,
             carried_by=sets,
-            applied_in=tuple(self._applied(each, constraint, metric) for each in applied),
+            applied_in=tuple(
+                AppliedIn(
+                    iteration=each,
+                    figures=gave.together([key]),
+                    pruned_by_it=pruned.get(key, 0),
+                )
+                for each, key in zip(applied, keys, strict=True)
+            ),
         )
 
     def _carrying(self, constraint: Constraint) -> tuple[str, ...]:
@@ -60,29 +71,24 @@ class Lineage(MetricFigures, Constraints, Runs):
         sets = [each.constraint_set_id for each in found]
         return tuple(sorted(sets, key=lambda set_id: set_id != constraint.origin_set_id))
 
-    def _applied(self, iteration: Iteration, constraint: Constraint, metric: str) -> AppliedIn:
-        pruned = self.table(Backtest).count(
-            Where("run_id", "==", iteration.run_id),
-            Where("iteration_id", "==", iteration.iteration_id),
-            Where("violated_constraints", "contains", constraint.constraint_id),
-        )
-        figures = self._figures([_key(iteration)], metric)
-        return AppliedIn(iteration=iteration, figures=figures, pruned_by_it=pruned)
-
     def set_lineage(self, constraint_set_id: str, *, metric: str = METRIC) -> SetLineage:
         """Where a constraint set comes from, and what its iterations gave.
 
         Raises:
             NotFound: the set is not stored.
+            InvalidQuery: no stored backtest has the *metric*; says which there are.
         """
         chain = self.base_chain(constraint_set_id)
         applied = self.iterations(constraint_set_id=constraint_set_id)
+        gave = self._outcomes(map(_key, applied), metric)
+        if not any(outcome.measured for outcome in gave.of.values()):
+            self._known(metric)
         return SetLineage(
             chain=tuple(chain),
             constraints=tuple(
                 (each, tuple(self._origin(each))) for each in self.constraints(constraint_set_id)
             ),
-            applied_in=tuple((each, self._figures([_key(each)], metric)) for each in applied),
+            applied_in=tuple((each, gave.together([_key(each)])) for each in applied),
         )
 
     def _origin(self, constraint: Constraint) -> list[ConstraintProvenance]:
@@ -98,6 +104,7 @@ class Lineage(MetricFigures, Constraints, Runs):
 
         Raises:
             NotFound: the set is not stored.
+            InvalidQuery: no stored backtest has the *metric*; says which there are.
         """
         self.constraint_set(constraint_set_id)
         after = [_key(each) for each in self.iterations(constraint_set_id=constraint_set_id)]
@@ -105,11 +112,14 @@ class Lineage(MetricFigures, Constraints, Runs):
         for run_id, number in after:
             first[run_id] = min(number, first.get(run_id, number))
         before = [key for run_id, number in first.items() for key in self._ahead(run_id, number)]
+        gave = self._outcomes([*before, *after], metric)
+        if not any(outcome.measured for outcome in gave.of.values()):
+            self._known(metric)
         return Effectiveness(
             constraint_set_id=constraint_set_id,
             metric=metric,
-            before=self._figures(before, metric, median=True),
-            after=self._figures(after, metric, median=True),
+            before=gave.together(before, self._median(before, metric)),
+            after=gave.together(after, self._median(after, metric)),
         )
 
     def _ahead(self, run_id: UUID, number: int) -> list[tuple[UUID, int]]:

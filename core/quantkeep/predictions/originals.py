@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import attrs
 
 from quantkeep.batch import ABSENT, Put, Receipt, Write
 from quantkeep.contract import taken
+from quantkeep.errors import InvalidValue
 from quantkeep.predictions.forecasts import Prediction
 from quantkeep.predictions.part import Part
 from quantkeep.predictions.results import PerformanceResult, check_against
@@ -54,12 +56,14 @@ class Originals(Part):
         They may refer to each other, in any order. Results are held against their predictions.
 
         Raises:
-            InvalidValue: a value does not fit its field; a result contradicts its prediction.
+            InvalidValue: a value does not fit its field, which is named, and so is the record; or
+                a result contradicts its prediction.
             InvalidReference: something that is referred to is neither stored nor among them.
             AlreadyExists: other content is stored under a record's key.
         """
         given = [o if isinstance(o, Original) else Original(o) for o in originals]
         records = [o.record for o in given]
+        puts = [self._sealed(original) for original in given]
         predictions = {r.prediction_id: r for r in records if isinstance(r, Prediction)}
         for record in records:
             if isinstance(record, PerformanceResult):
@@ -68,21 +72,29 @@ class Originals(Part):
                     PerformanceResult, Prediction, wanted, batch=batch
                 )
                 check_against(prediction, record)
-        writes: list[Write] = [put for o in given if (put := self._put(o)) is not None]
+        writes: list[Write] = [put for put in puts if self._is_new(put)]
         receipt = self._commit(*writes, op_id=op_id, batch=batch)
         return Inserted(len(writes), len(given) - len(writes), receipt)
 
-    def _put(self, original: Original) -> Put | None:
-        """The write of a new record; ``None`` if it is there already."""
-        table = self.table(type(original.record))
-        put = table.put(original.record, ABSENT)
-        key = table.collection.key_of(put.row.values)
-        known = table.backend.get(table.collection, key)
-        if known is not None and known.digest == put.row.digest:
-            return None
-        if known is not None:
-            raise taken(table.collection, key, table.collection.key)
+    def _sealed(self, original: Original) -> Put:
+        """The write of a record, with the stamps it brings."""
+        try:
+            put = self.table(type(original.record)).put(original.record, ABSENT)
+        except InvalidValue as error:
+            raise error.of(_key_of(original.record)) from None
         if original.created_at is None:
             return put
         row = stamped(put.row, original.created_at, original.updated_at)
         return attrs.evolve(put, row=row)
+
+    def _is_new(self, put: Put) -> bool:
+        """Whether it is not there already; raises :class:`AlreadyExists` if another is."""
+        key = put.collection.key_of(put.row.values)
+        known = self._home.backend.get(put.collection, key)
+        if known is not None and known.digest != put.row.digest:
+            raise taken(put.collection, key, put.collection.key)
+        return known is None
+
+
+def _key_of(record: Record) -> Any:
+    return getattr(record, record.collection.key[0])

@@ -238,14 +238,16 @@ class Score:
 
 def score_of(agent: str, said: Mapping[str, Any]) -> Score:
     """The score that ``{"accuracy": 0.62}`` speaks of; raises :class:`InvalidValue`."""
-    check_mapping("agent_scores", repr(agent), said)
-    field = f"[{agent!r}].accuracy"
-    check_number("agent_scores", field, said.get("accuracy"))
+    place = f"agent_scores[{agent!r}]"
+    check_mapping(AgentPerformance.__name__, place, said)
+    field = f"{place}.accuracy"
+    check_number(AgentPerformance.__name__, field, said.get("accuracy"))
     accuracy = as_decimal(said["accuracy"])
     if not 0 <= accuracy <= 1:
         raise InvalidValue(
             f"cannot be {accuracy}",
-            record="agent_scores", field=field, value=accuracy, expected="a number from 0 to 1",
+            record=AgentPerformance.__name__, field=field, value=accuracy,
+            expected="a number from 0 to 1",
         )  # fmt: skip
     weight = said.get("weight")
     return Score(accuracy, None if weight is None else as_decimal(weight))

@@ -16,7 +16,7 @@ def check_mapping(record: str, field: str, document: Any) -> None:
     """Refuse a document that has no names, such as a list; ``None`` is an absent one."""
     if document is not None and not isinstance(document, Mapping):
         raise InvalidValue(
-            f"is a {type(document).__name__}",
+            f"is of type {type(document).__name__}",
             record=record, field=field, value=document, expected="a mapping",
         )  # fmt: skip
 
@@ -67,7 +67,7 @@ def check_actions(record: str, field: str, actions: Any) -> None:
         return
     if not isinstance(actions, list | tuple):
         raise InvalidValue(
-            f"is a {type(actions).__name__}",
+            f"is of type {type(actions).__name__}",
             record=record, field=field, value=actions, expected="a list of actions",
         )  # fmt: skip
     for place, action in enumerate(actions):
@@ -82,7 +82,7 @@ def check_list(record: str, field: str, items: Any) -> None:
     """Refuse a document that is no list; ``None`` is an absent one."""
     if items is not None and not isinstance(items, list | tuple):
         raise InvalidValue(
-            f"is a {type(items).__name__}",
+            f"is of type {type(items).__name__}",
             record=record, field=field, value=items, expected="a list",
         )  # fmt: skip
 

@@ -88,6 +88,36 @@ def test_only_the_row_groups_and_columns_that_are_needed_are_read(keep, monkeypa
     assert len(set(fetched)) <= 64 * 1024 // piece + 1
 
 
+@pytest.mark.requirement("BT-26", api="BacktestStore.read")
+def test_of_a_large_table_as_it_is_kept_a_part_costs_a_part(keep, monkeypatch):
+    signals = _noise([f"S{n}" for n in range(4)], 60_000)
+    dates = {"start_date": "2024-01-01", "end_date": "2064-12-31"}
+    keep.backtests.save_result({"task_id": TASK, "strategy": "s", **dates, SIGNALS: signals})
+    size = keep.backtests.fetch(TASK).file_size
+    engine, fetched = keep.backend.engine, []
+    open_blob = engine.open_blob
+
+    def counted(digest: str) -> bytes | None:
+        data = open_blob(digest)
+        fetched.append(len(data or b""))
+        return data
+
+    monkeypatch.setattr(engine, "open_blob", counted)
+
+    def cost(**part) -> float:
+        fetched.clear()
+        assert keep.backtests.read(TASK, SIGNALS, **part).read_all().num_rows
+        return sum(fetched) / size
+
+    assert size > 8_000_000
+    assert 1 <= cost() < 1.2
+    assert cost(columns=["entry_price"]) < 0.5
+    assert cost(columns=["symbol", "timestamp"]) < 0.5
+    assert cost(symbols=["S3"]) < 0.5
+    assert cost(columns=["entry_price"], symbols=["S3"]) < 0.25
+    assert cost(until=START + timedelta(hours=400)) < 0.5
+
+
 def _noise(symbols: list[str], rows: int) -> pa.Table:
     """Signals that do not compress, one symbol after the other in time."""
     noise = random.Random(1)

@@ -200,7 +200,11 @@ def test_segments_that_drift_are_refused(backtests, signals):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda t: t.drop_columns(["fee_amount"]), r"symbol_signals.fee_amount: is missing"),
+        (lambda t: t.drop_columns(["fee_amount"]), r"symbol_signals.fee_amount: is missing; "),
+        (
+            lambda t: t.select(["symbol", "timestamp", "type", "entry_price", "exit_price"]),
+            "symbol_signals.signal_index: is missing, and so are quantity, .*, status; expected",
+        ),
         (lambda t: t.append_column("rsi", pa.nulls(len(t))), "symbol_signals.rsi: is no column"),
         (lambda t: t.append_column("type", t["type"]), "symbol_signals.type: is given twice"),
         (
@@ -238,6 +242,17 @@ def test_a_column_that_does_not_fit_is_named(backtests, signals, change, said):
         saved(backtests, symbol_signals=change(signals))
     assert "BacktestResult" in str(caught.value)
     assert backtests.list_results() == []
+
+
+@pytest.mark.requirement("BT-20", "Z-52", api="BacktestStore.save_result")
+def test_integers_with_gaps_of_pandas_are_taken_as_its_message_says(backtests, signals):
+    gaps = [None, *range(1, len(signals))]
+    frame = with_column(signals, "hold_bars", pa.array(gaps, pa.int32())).to_pandas()
+    with pytest.raises(InvalidValue, match=r"integers with gaps, frame\.astype") as caught:
+        saved(backtests, symbol_signals=frame)
+    assert '{"hold_bars": "Int32"}' in str(caught.value)
+    found = saved(backtests, symbol_signals=frame.astype({"hold_bars": "Int32"}))
+    assert found.symbol_signals["hold_bars"].to_pylist() == gaps
 
 
 @pytest.mark.requirement("BT-20", api="BacktestStore.save_result")
@@ -287,7 +302,10 @@ def test_symbols_may_alternate_and_are_in_order_each_for_itself(backtests, signa
 def test_counts_and_symbols_of_the_tables_agree(backtests, original, as_tables):
     tables = as_tables(original())
     given = {name: tables[name] for name in (SUMMARY, SIGNALS, CURVE)}
-    with pytest.raises(InvalidValue, match=r"total_signals: is 25 for 'BTC/USDT', which has 24"):
+    with pytest.raises(
+        InvalidValue,
+        match=r"total_signals: is 25 for 'BTC/USDT', whose rows in symbol_signals are 24",
+    ):
         saved(backtests, **{**given, SIGNALS: given[SIGNALS].slice(1)})
     won = given[SUMMARY].schema.get_field_index("winning_signals")
     field = given[SUMMARY].schema.field(won)

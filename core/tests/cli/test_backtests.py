@@ -118,6 +118,8 @@ def test_verify(cli, url, place):
     assert ran.code == 0
     assert {row["problems"] for row in ran.rows} == {0}
     assert len(cli(*verified, "-t", NEW).rows) == 1
+    assert "3 results, no problems" in cli(*verified[:-2]).out
+    assert "1 result, no problems" in cli(*verified[:-2], "-t", NEW).out
     with sqlite3.connect(place) as raw:
         raw.execute("UPDATE quantkeep_blobs SET data = substr(data, 2)")
     ran = cli(*verified)
@@ -132,6 +134,7 @@ def test_cleanup_and_gc(cli, url):
     assert tasks(cli("backtests", "list", url, "-f", "json")) == [RUNNING, NEW, OLD]
     ran = cli(*cleanup)
     assert ran.rows[0]["parquet_path"] == f"backtests/{OLD}/"
+    assert ran.rows[0]["created_at"].endswith("Z")
     assert tasks(cli(*cleanup)) == []
     collected = ("backtests", "gc", url, "-f", "json")
     assert cli(*collected).rows == [{"what": "pieces", "which": "0"}]  # within the grace period

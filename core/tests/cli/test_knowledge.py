@@ -1,5 +1,7 @@
 """What was learned, on the command line."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 import quantkeep
@@ -11,9 +13,11 @@ from quantkeep.knowledge import (
     Failure,
     Iteration,
     Metrics,
+    PromotionRecord,
     Run,
     Score,
     Strategy,
+    Template,
     content_hash,
 )
 
@@ -28,7 +32,7 @@ def research(tmp_path) -> str:
         knowledge = keep.knowledge
         run_id = knowledge.start_run(Run(project_version="1"))
         knowledge.start_iteration(Iteration(run_id=run_id))
-        bad = _result(knowledge, run_id, 1, 0.1)
+        _result(knowledge, run_id, 1, 0.1)
         failures = [
             Failure(
                 failure_id="f1", category="COST", tags=["a", "b"], summary="x", evidence={"e": 1}
@@ -36,7 +40,7 @@ def research(tmp_path) -> str:
             Failure(failure_id="f2", category="RISK", tags=["a"], summary="y", evidence={"e": 1}),
             Failure(failure_id="f3", category="RISK", tags=["a"], summary="z", evidence={"e": 1}),
         ]
-        knowledge.save_failures(bad, failures)
+        knowledge.save_failures("bt-1", failures)
         knowledge.set_failure_state("f3", "RESOLVED")
         limit = Constraint(constraint_id="c1", type="MAX_POSITIONS", params={"max": 3})
         proof = ConstraintProvenance(constraint_id="c1", failure_id="f1", mapping_rule="r")
@@ -47,11 +51,33 @@ def research(tmp_path) -> str:
     return url
 
 
-def _result(knowledge, run_id, iteration_id: int, sharpe: float) -> str:
-    spec = {"sharpe": sharpe}
-    strategy_id = knowledge.upsert_strategy(Strategy(normalized_spec=spec, created_from="llm"))
+@pytest.fixture
+def promoted(research) -> str:
+    """The same keep, with a strategy that was promoted, and then held."""
+    with quantkeep.open(research) as keep:
+        knowledge = keep.knowledge
+        (run,) = knowledge.runs()
+        knowledge.save_template(Template(template_id="sma"))
+        known = {"template_id": "sma", "created_from": "sma"}
+        strategy_id = _result(knowledge, run.run_id, 2, 0.7, **known)
+        decision = PromotionRecord(
+            run_id=run.run_id, iteration_id=2, strategy_id=strategy_id, from_tier="T1",
+            to_tier="T2", decision="PROMOTE", score_total=0.7, gates={"oos": True},
+            evidence_refs={"oos": "oos.json"}, timestamp=datetime(2026, 1, 1, tzinfo=UTC),
+        )  # fmt: skip
+        later = {"timestamp": datetime(2026, 1, 2, tzinfo=UTC), "from_tier": "T2", "to_tier": "T3"}
+        knowledge.save_promotion(decision)
+        knowledge.save_promotion(decision.replace(decision="HOLD", **later))
+    return research
+
+
+def _result(knowledge, run_id, iteration_id: int, sharpe: float, **known) -> str:
+    """The strategy of a backtest with that Sharpe ratio and score."""
+    strategy = Strategy(**{"normalized_spec": {"sharpe": sharpe}, "created_from": "llm", **known})
+    strategy_id = knowledge.upsert_strategy(strategy)
     backtest = Backtest(
-        backtest_id=f"bt-{iteration_id}", run_id=run_id, iteration_id=iteration_id,
+        backtest_id=None if known else f"bt-{iteration_id}",
+        run_id=run_id, iteration_id=iteration_id,
         strategy_id=strategy_id, engine_version="e", data_version="d", calc_contract=CONTRACT,
         status="completed",
     )  # fmt: skip
@@ -62,7 +88,7 @@ def _result(knowledge, run_id, iteration_id: int, sharpe: float) -> str:
     knowledge.save_metrics(backtest_id, metrics)
     score = Score(score_total=sharpe, passed=sharpe > 0.5, policy_version="v1")
     knowledge.save_score(backtest_id, score)
-    return backtest_id
+    return strategy_id
 
 
 @pytest.mark.requirement("KB-21", "KB-39", api="quantkeep failures")
@@ -107,7 +133,55 @@ def test_a_constraint_set_is_shown_with_what_it_changed(cli, research, monkeypat
     monkeypatch.setenv("QUANTKEEP_URL", research)
     rows = cli("lineage", "cs-1", "-f", "json", "--metric", "score_total").rows
     assert [row["step"] for row in rows] == ["set", "constraint", "before", "under it"]
-    assert [row["mean"] for row in rows[2:]] == [0.1, 0.9]
+    assert [row["mean"] for row in rows[2:]] == [row["median"] for row in rows[2:]] == [0.1, 0.9]
+
+
+@pytest.mark.requirement("KB-21", "KB-0", api="quantkeep effectiveness")
+def test_each_constraint_set_is_held_against_what_was_before(cli, research) -> None:
+    (row,) = cli("effectiveness", research, "-f", "json").rows
+    assert (row["constraint_set_id"], row["continues"], row["iterations"]) == ("cs-1", None, 1)
+    assert (row["before_mean"], row["after_median"]) == (0.1, 0.9)
+    assert row["change"] == row["median_change"] == pytest.approx(0.8)
+    (row,) = cli("effectiveness", research, "-f", "json", "--set", "cs-1", "--metric", "SQN").rows
+    assert row["median_change"] == pytest.approx(-0.8)
+    refused = cli("effectiveness", research, "--set", "cs-2")
+    assert (refused.code, "'cs-2' is not stored" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["lineage f1", "lineage cs-1", "effectiveness --set cs-1"])
+def test_results_are_not_shown_by_a_metric_that_nobody_stored(cli, research, command) -> None:
+    name, *what = command.split()
+    result = cli(name, research, *what, "--metric", "beauty")
+    assert result.code == 2
+    assert "no metric 'beauty'; there are score_total" in result.err
+
+
+@pytest.mark.requirement("KB-16", "KB-21", api="quantkeep promotions")
+def test_decisions_to_promote_are_listed_and_counted_by_template(cli, promoted) -> None:
+    rows = cli("promotions", promoted, "-f", "json").rows
+    assert [(row["decision"], row["to_tier"]) for row in rows] == [
+        ("PROMOTE", "T2"),
+        ("HOLD", "T3"),
+    ]
+    assert rows[0]["gates"] == {"oos": True}
+    rows = cli("promotions", promoted, "-f", "json", "--decision", "PROMOTE", "--top", 5).rows
+    assert [row["score_total"] for row in rows] == [0.7]
+    assert cli("promotions", promoted, "-f", "json", "--to-tier", "T1").rows == []
+    (row,) = cli("promotions", promoted, "-f", "json", "--by-template").rows
+    assert (row["template_id"], row["to_tier"], row["promotions"]) == ("sma", "T2", 1)
+    result = cli("promotions", promoted, "--by-template", "--decision", "HOLD")
+    assert (result.code, "--by-template goes with" in result.err) == (2, True)
+
+
+@pytest.mark.requirement("KB-39", api="quantkeep failures")
+def test_failures_are_listed_by_what_they_have(cli, research) -> None:
+    listed = ("failures", research, "--list", "-f", "json")
+    assert [row["failure_id"] for row in cli(*listed).rows] == ["f1", "f2", "f3"]
+    assert [row["failure_id"] for row in cli(*listed, "--tag", "b").rows] == ["f1"]
+    narrowed = cli(*listed, "--category", "RISK", "--state", "OPEN", "--since", "1h").rows
+    assert [row["failure_id"] for row in narrowed] == ["f2"]
+    assert [row["failure_id"] for row in cli(*listed, "--top", 1).rows] == ["f3"]
+    assert cli("failures", research, "--tag", "b").code == 2
 
 
 def test_what_is_neither_is_said_to_be_neither(cli, research) -> None:

@@ -59,6 +59,28 @@ def test_pending(cli, url):
     ]
     assert names(cli(*waiting, "--older-than", 30, "--as-of", "2025-02-15")) == []
     assert len(names(cli(*waiting, "--older-than", 30))) == 3
+    assert cli(*waiting[:-2]).out.startswith("Pending predictions of sqlite:///")
+
+
+@pytest.mark.requirement("MARA-38", "MARA-U4", api="quantkeep predictions calibration")
+def test_calibration(cli, url):
+    with quantkeep.open(url) as keep:
+        for user, came in (("marv", "0.10"), ("parents", "0.04")):
+            keep.predictions.save_result(
+                f"{user}_2025-02-17", end_date=date(2025, 3, 18), actual_return=Decimal(came)
+            )
+    asked = ("predictions", "calibration", url, "-f", "json")
+    (whole,) = cli(*asked).rows
+    assert (whole["count"], whole["expected"], whole["actual"]) == (2, 0.09, 0.07)
+    rows = cli(*asked, "--by", "user", "--by", "month").rows
+    assert [(row["user"], row["month"], row["error"]) for row in rows] == [
+        ("marv", "2025-02", 0.01),
+        ("parents", "2025-02", -0.05),
+    ]
+    (mine,) = cli(*asked, "--user", "marv", "--since", "2025-02-01", "--until", "2025-02-28").rows
+    assert mine["absolute_error"] == 0.01
+    assert cli(*asked, "--since", "2025-03-01").rows == []
+    assert cli(*asked, "--by", "weather").code == 2
 
 
 @pytest.mark.requirement("MARA-38", "MARA-29", "MARA-30", api="quantkeep predictions retrospect")

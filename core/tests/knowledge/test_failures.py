@@ -57,7 +57,7 @@ def test_failures_are_saved_all_or_none(lab, knowledge, keep) -> None:
 
 
 def test_failures_need_their_backtest(knowledge) -> None:
-    with pytest.raises(InvalidReference, match=r"failures\.\(backtest_id\).*'nothing'"):
+    with pytest.raises(InvalidReference, match=r"failures\.backtest_id.*'nothing'"):
         knowledge.save_failures("nothing", [Failure(**ERROR, evidence={"e": 1})])
 
 

@@ -65,7 +65,7 @@ def test_a_drawdown_is_a_positive_fraction(make_metrics) -> None:
 
 
 def test_metrics_need_their_backtest_and_are_stored_once(lab, knowledge, make_metrics) -> None:
-    with pytest.raises(InvalidReference, match=r"metrics\.\(backtest_id\).*'nothing'"):
+    with pytest.raises(InvalidReference, match=r"metrics\.backtest_id.*'nothing'"):
         knowledge.save_metrics("nothing", make_metrics())
     backtest_id = lab.backtest()
     first = make_metrics(sharpe_net=math.nan, details={"SQN": 1.0})
@@ -96,7 +96,7 @@ def test_a_score_keeps_its_verdict_and_its_reasons(lab, knowledge, make_metrics)
 @pytest.mark.requirement("KB-24", api="KnowledgeStore.save_score")
 def test_a_score_without_metrics_is_refused(lab, knowledge, keep) -> None:
     backtest_id = lab.backtest()
-    with pytest.raises(InvalidReference, match=r"scores\.\(backtest_id\) refers to metrics"):
+    with pytest.raises(InvalidReference, match=r"scores\.backtest_id refers to metrics"):
         knowledge.save_score(backtest_id, SCORE)
     placed = SCORE.replace(
         backtest_id=backtest_id, run_id=lab.run_id, iteration_id=1,
@@ -133,7 +133,7 @@ def test_robustness_cases_are_saved_together(lab, knowledge) -> None:
         ("shift", "entry_shift", {}, "raw/s.json", False),
     ]
     assert knowledge.robustness_cases(backtest_id, passed=False) == found[1:]
-    with pytest.raises(InvalidReference, match=r"robustness_cases\.\(backtest_id\)"):
+    with pytest.raises(InvalidReference, match=r"robustness_cases\.backtest_id"):
         knowledge.save_robustness_cases("nothing", cases)
 
 

@@ -1,5 +1,6 @@
 """Runs and iterations."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -54,6 +55,33 @@ def test_iterations_are_numbered_within_their_run(lab, knowledge) -> None:
     assert [each.iteration_id for each in knowledge.iterations(lab.run_id)] == [1, 2, 3, 10, 11]
     with pytest.raises(InvalidValue, match=r"Iteration\.iteration_id: is 5.*at 11"):
         lab.iteration(iteration_id=5)
+
+
+@pytest.mark.requirement("KB-4", api="KnowledgeStore.start_iteration")
+@pytest.mark.parametrize("theirs", [{}, {"summary": {"by": "another"}}], ids=["same", "other"])
+def test_whoever_is_overtaken_gets_the_number_after(lab, knowledge, monkeypatch, theirs) -> None:
+    """Another writer takes the number that was read, with the same content or with another."""
+    last = knowledge.last_iteration_id
+    others: list[int] = []
+
+    def overtaken(run_id: UUID) -> int:
+        read = last(run_id)
+        if not others:
+            others.append(0)  # the other writer's own look is not overtaken
+            others.append(lab.iteration(**theirs))
+        return read
+
+    lab.iteration()
+    monkeypatch.setattr(knowledge, "last_iteration_id", overtaken)
+    assert (lab.iteration(), others[1]) == (4, 3)
+    assert [each.iteration_id for each in knowledge.iterations(lab.run_id)] == [1, 2, 3, 4]
+
+
+@pytest.mark.requirement("KB-4", api="KnowledgeStore.start_iteration")
+def test_iterations_started_at_once_have_numbers_of_their_own(lab, knowledge) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        numbers = [*pool.map(lambda _: lab.iteration(), range(20))]
+    assert sorted(numbers) == [*range(2, 22)]
 
 
 @pytest.mark.requirement("KB-4", api="KnowledgeStore.finish_iteration")

@@ -26,12 +26,13 @@ from quantkeep.predictions import (
     User,
     as_decimal,
 )
-from quantkeep_plugins.importers.source import Instants, json_lines, need
+from quantkeep_plugins.importers.source import Instants, about, json_lines, need
 
 Finer = Literal["refuse", "round"]
 
 _ROOM: Final = Context(prec=1_000)
 _STAMPS: Final = ("created_at", "updated_at")
+_ROUNDING: Final = 'finer="round", on the command line --finer round, keeps this value beside it'
 
 
 @attrs.frozen(kw_only=True)
@@ -111,17 +112,19 @@ class _Import:
 
     def _prediction(self, row: dict[str, Any]) -> Original:
         name = str(need(row, "prediction_id", "Prediction"))
-        fields, others = self._fields(Prediction, name, row)
-        if others:
-            fields["snapshot_data"] = {**(fields.get("snapshot_data") or {}), **others}
-        return Original(Prediction(**fields), **self._stamps(row, "Prediction"))
+        with about(name):
+            fields, others = self._fields(Prediction, name, row)
+            if others:
+                fields["snapshot_data"] = {**(fields.get("snapshot_data") or {}), **others}
+            return Original(Prediction(**fields), **self._stamps(row, "Prediction"))
 
     def _result(self, row: dict[str, Any]) -> Original:
         name = str(need(row, "result_id", "PerformanceResult"))
-        fields, others = self._fields(PerformanceResult, name, row)
-        if others:
-            fields["metadata"] = {**(fields.get("metadata") or {}), **others}
-        return Original(PerformanceResult(**fields), **self._stamps(row, "PerformanceResult"))
+        with about(name):
+            fields, others = self._fields(PerformanceResult, name, row)
+            if others:
+                fields["metadata"] = {**(fields.get("metadata") or {}), **others}
+            return Original(PerformanceResult(**fields), **self._stamps(row, "PerformanceResult"))
 
     def _agent(self, row: dict[str, Any], users: set[str]) -> Original:
         name = str(need(row, "agent_name", "AgentPerformance"))
@@ -178,11 +181,14 @@ class _Import:
             exact = as_decimal(value)
         except (DecimalException, TypeError, ValueError):
             raise column.refused(value, record) from None
-        if self.finer == "refuse" or not exact.is_finite():
-            return exact  # the column will say
-        nearest = exact.quantize(Decimal(1).scaleb(-column.scale), ROUND_HALF_EVEN, _ROOM)
-        if nearest == exact:
+        try:
+            nearest = exact.quantize(Decimal(1).scaleb(-column.scale), ROUND_HALF_EVEN, _ROOM)
+        except DecimalException:
+            return exact  # infinite, or far too great: the column will say
+        if nearest == exact or nearest.is_nan():
             return exact
+        if self.finer == "refuse":
+            raise column.refused(value, record, f"{column.expected}; or round it: {_ROUNDING}")
         finer[column.name] = value
         return nearest
 

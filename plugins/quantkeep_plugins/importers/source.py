@@ -1,6 +1,8 @@
 """Reading files that other programs wrote; what cannot be read is named by file and line."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,15 @@ def need(row: dict[str, Any], field: str, record: str) -> Any:
     return row[field]
 
 
+@contextmanager
+def about(key: object) -> Iterator[None]:
+    """What is wrong with one of many records is said of *key*, by which it is found."""
+    try:
+        yield
+    except InvalidValue as error:
+        raise error.of(key) from None
+
+
 @attrs.define
 class Instants:
     """Reads instants; those without a zone are taken in *zone*, and counted."""
@@ -76,4 +87,5 @@ class Instants:
         """What was taken where the source said no zone."""
         if not self.naive:
             return ()
-        return (f"{self.naive} times said no zone, and were taken as {self.zone}",)
+        said = "1 time" if self.naive == 1 else f"{self.naive:,} times"
+        return (f"{said} without a zone, taken as {self.zone}",)

@@ -81,7 +81,7 @@ def test_trials_that_failed_are_failures_and_the_best_is_found(keep, study, rows
     (top,) = keep.knowledge.top_strategies(1, by="Sharpe Ratio")
     assert top.value == best
     assert import_optuna(study, keep, objectives=OBJECTIVES).added == 0
-    assert any("no zone" in note for note in done.notes)
+    assert any("without a zone" in note for note in done.notes)
 
 
 def test_what_is_no_study_is_refused(keep, study, tmp_path) -> None:

@@ -97,7 +97,8 @@ def test_too_fine_a_number_is_refused_or_rounded_as_asked(keep, folder):
     source = folder(
         {**PREDICTION, "expected_return": -2.775557561562897e-20, "expected_sharpe": 3e-26}
     )
-    with pytest.raises(InvalidValue, match=r"Prediction\.expected_return"):
+    said = r"Prediction\.expected_return: .* of 'marv_2025-01-17'; .* --finer round"
+    with pytest.raises(InvalidValue, match=said):
         import_predictions(source, keep)
     assert keep.predictions.users() == []
     done = import_predictions(source, keep, finer="round")
@@ -117,7 +118,11 @@ def test_too_fine_a_number_is_refused_or_rounded_as_asked(keep, folder):
         ({"prediction_date": "17.1.2025"}, {}, "Prediction.prediction_date"),
         ({"expected_return": "nine percent"}, {}, "Prediction.expected_return"),
         ({"created_at": "yesterday"}, {}, "Prediction.created_at"),
-        ({"market_regime": "bullish"}, {}, "Prediction.market_regime"),
+        ({"market_regime": "bullish"}, {}, "Prediction.market_regime.* of 'marv_2025-01-17'"),
+        ({"expected_return": 1e300}, {}, "Prediction.expected_return.* of 'marv_2025-01-17'"),
+        ({"expected_return": "1E+5000"}, {}, "Prediction.expected_return"),
+        ({"expected_return": float("nan")}, {}, "Prediction.expected_return"),
+        ({"target_allocation": {"SPY": "half"}}, {}, "SPY.* of 'marv_2025-01-17'"),
         ({}, {"return_error": 0.03}, "return_error"),
         ({}, {"start_date": "2025-01-18"}, "start_date"),
         ({}, {"prediction_accuracy": 1.1}, "PerformanceResult.prediction_accuracy"),
@@ -221,7 +226,7 @@ def test_m6_value_by_value(keep, real_data):
 @pytest.mark.requirement("MARA-21", "MARA-24", "MARA-33", "X-1", api="PredictionStore")
 def test_m6_answers(keep, real_data):
     source = real_data / "predictions" / "m6"
-    with pytest.raises(InvalidValue, match=r"expected_return.*E-20"):
+    with pytest.raises(InvalidValue, match=r"expected_return.*e-20.* --finer round"):
         import_predictions(source, keep)
     import_predictions(source, keep, finer="round")
     store = keep.predictions

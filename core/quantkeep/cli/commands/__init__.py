@@ -8,7 +8,13 @@ from quantkeep.cli.commands.backends import backends
 from quantkeep.cli.commands.backtests import backtests
 from quantkeep.cli.commands.doctor import doctor
 from quantkeep.cli.commands.imports import imports
-from quantkeep.cli.commands.knowledge import failures, lineage, strategies
+from quantkeep.cli.commands.knowledge import (
+    effectiveness,
+    failures,
+    lineage,
+    promotions,
+    strategies,
+)
 from quantkeep.cli.commands.maintenance import compact, gc
 from quantkeep.cli.commands.merge import merge
 from quantkeep.cli.commands.predictions import predictions
@@ -22,6 +28,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     backtests,
     compact,
     doctor,
+    effectiveness,
     equity,
     failures,
     gc,
@@ -29,6 +36,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     lineage,
     merge,
     predictions,
+    promotions,
     sessions,
     slippage,
     stats,

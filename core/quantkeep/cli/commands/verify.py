@@ -119,14 +119,14 @@ def _blobs(part: Part) -> Check:
 
 def _records(part: Part, collection: Collection) -> Check:
     check = Check(collection.name)
-    # heads before rows: what is appended meanwhile lies beyond them, and is no problem
-    heads = {head.stream: head.revision for head in part.backend.heads(collection)}
-    rows = counted(
-        part.backend.scan(collection, Query()),
-        collection.name,
-        part.backend.sizes().get(collection.name),
-    )
     try:
+        # heads before rows: what is appended meanwhile lies beyond them, and is no problem
+        heads = {head.stream: head.revision for head in part.backend.heads(collection)}
+        rows = counted(
+            part.backend.scan(collection, Query()),
+            collection.name,
+            part.backend.sizes().get(collection.name),
+        )
         read = _digested(collection, rows, check)
         if collection.log and collection.name not in SPARSE:
             _dense(collection, read, heads, check)

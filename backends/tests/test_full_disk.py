@@ -68,3 +68,26 @@ def test_a_full_disk_is_an_error_and_then_it_goes_on(small_disk: Path, url: str)
         ]
     with quantkeep.open(url.format(small_disk)) as keep:
         assert len(keep.tape.trades(mode="paper")) == written + 1
+
+
+def test_a_keep_says_that_its_disk_is_full(small_disk: Path) -> None:
+    with quantkeep.open(f"sqlite:///{small_disk}/bot.db") as keep:
+        with pytest.raises(quantkeep.StoreFull):
+            fill(keep, [])
+        health = keep.backend.health()
+        assert any("its disk is full" in warning for warning in health.warnings)
+        assert health.facts["free_bytes"] < 100_000
+        subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+        assert not any("its disk is full" in each for each in keep.backend.health().warnings)
+
+
+def test_a_keep_that_had_no_room_to_be_made_is_made_later(small_disk: Path) -> None:
+    with quantkeep.open(f"sqlite:///{small_disk}/bot.db") as keep:
+        with pytest.raises(quantkeep.StoreFull):
+            fill(keep, [])
+        with pytest.raises(quantkeep.StoreFull, match="make room"):
+            quantkeep.open(f"sqlite:///{small_disk}/new.db")
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    with quantkeep.open(f"sqlite:///{small_disk}/new.db") as keep:
+        keep.tape.append(trade(1))
+        assert len(keep.tape.trades(mode="paper")) == 1

@@ -333,7 +333,7 @@ def test_the_group_that_another_record_holds_is_the_one_that_is_named(tmp_path):
         slots = keep.table(Slot)
         keep.commit(slots.put(Slot(name="a", left=1, right=1)))
         keep.commit(slots.put(Slot(name="b", left=2, right=2)))
-        with pytest.raises(AlreadyExists, match=r"\(right\) = \(2,\)"):
+        with pytest.raises(AlreadyExists, match="right = 2"):
             keep.commit(slots.put(Slot(name="a", left=1, right=2)))
 
 
@@ -373,11 +373,11 @@ def test_a_conflict_undoes_what_came_before_it_in_the_batch(keep):
 def test_references_are_judged_by_the_state_after_the_batch(keep):
     desks = keep.table(Desk)
     for fills in ([fill(1, desk="a")], [fill(1, desk="a"), fill(2)]):
-        with pytest.raises(InvalidReference, match=r"fills\.\(desk\) refers to desks \('a',\)"):
+        with pytest.raises(InvalidReference, match=r"fills\.desk refers to desks 'a'"):
             append(keep, *fills)
     keep.commit(keep.table(Fill).append([fill(1, desk="a")]), desks.put(Desk(name="a")))
     append(keep, fill(2, desk="a"))
-    with pytest.raises(InvalidReference, match=r"\('b',\)"):
+    with pytest.raises(InvalidReference, match="desks 'b'"):
         append(keep, fill(3, desk="b"))
     assert numbers(keep) == [1, 2]
 
@@ -397,7 +397,7 @@ def test_a_cascade_takes_entries_of_logs_along_and_accounts_for_them(keep):
 def test_what_is_referred_to_stays(keep):
     desks, reviews = keep.table(Desk), keep.table(Review)
     keep.commit(reviews.put(Review(review="r", desk="a")), desks.put(Desk(name="a")))
-    with pytest.raises(StillReferenced, match=r"reviews \('r',\) refers to it"):
+    with pytest.raises(StillReferenced, match=r"reviews 'r' refers to it"):
         keep.commit(desks.delete("a"))
     keep.commit(desks.put(Desk(name="a", value=2.0)))  # replacing is not deleting
     keep.commit(desks.delete("a"), reviews.delete("r"))

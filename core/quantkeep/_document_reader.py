@@ -29,7 +29,26 @@ def _no_constant(name: str) -> NoReturn:
 _NAMED: Final = frozenset({"$host", "$defaultdict", "$deque"})  # whose content is a pair
 _PAIR: Final = 2
 
-_plain: Final = json.JSONDecoder(parse_constant=_no_constant).decode
+
+def _decoder(restore: Callable[[Any], Any] | None = None) -> Callable[[str], Any]:
+    """Decodes a text; *restore* is called with each object.
+
+    Space around the value, for which the decoder's own method looks first, is in no canonical
+    text; looking for it takes as long as a small document does.
+    """
+    decoder = json.JSONDecoder(object_hook=restore, parse_constant=_no_constant)
+
+    def decode(text: str) -> Any:
+        try:
+            value, end = decoder.raw_decode(text)
+        except json.JSONDecodeError:
+            return decoder.decode(text)
+        return value if end == len(text) else decoder.decode(text)
+
+    return decode
+
+
+_plain: Final = _decoder()
 
 
 class Reader:
@@ -48,9 +67,7 @@ class Reader:
             "$host": lambda content: self._host("host", content),
             "$enum": lambda content: self._host("enum", content),
         }
-        self._tagged = json.JSONDecoder(
-            object_hook=self._restore, parse_constant=_no_constant
-        ).decode
+        self._tagged = _decoder(self._restore)
 
     def read(self, text: str) -> Any:
         """The value of a text.

@@ -37,13 +37,28 @@ _INT: Final = frozenset({int})
 _PLAIN: Final = frozenset({str, float, bool, NoneType})  # int has limits, so it is looked at
 _PLAIN_CAREFULLY: Final = frozenset({bool, NoneType})
 
-dumps: Final = json.JSONEncoder(
+_encoder: Final = json.JSONEncoder(
     ensure_ascii=False,
     check_circular=False,  # the depth is limited before
     allow_nan=False,
     sort_keys=True,
     separators=(",", ":"),
-).encode
+)
+
+
+def _made_once(encoder: json.JSONEncoder) -> Callable[[Any], str]:
+    """What ``encoder.encode`` does; that makes an encoder in C, and closures, for each value."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    separators = encoder.key_separator, encoder.item_separator
+    options = encoder.sort_keys, encoder.skipkeys, encoder.allow_nan
+    text_of = json.encoder.encode_basestring
+    chunks = make(None, encoder.default, text_of, None, *separators, *options)
+    return lambda value: "".join(chunks(value, 0))
+
+
+dumps: Final = _made_once(_encoder)
 
 
 class Rewritable(Protocol):

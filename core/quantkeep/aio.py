@@ -12,8 +12,8 @@
 One thin face over the synchronous keep, not a twin of it: every method is there, with the same
 arguments, and is awaited; it runs in a thread of the keep's own. Properties, and what only touches
 memory (the sections of a session), are as they are. What gives an iterator gives an asynchronous
-one. A call that is cancelled while it waits goes on to its end in its thread; nobody else is ever
-given its answer.
+one, and so does ``session.events``, which reads the tape. A call that is cancelled while it waits
+goes on to its end in its thread; nobody else is ever given its answer.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 THREADS: Final = 8  # of each keep: calls that wait for the engine at once
 _END: Final = object()
+_READING: Final = frozenset({"events"})  # properties that ask the engine
 
 
 async def open(target: Any = None, **options: Any) -> "Awaited":  # noqa: A001  # as quantkeep.open
@@ -57,6 +58,8 @@ class Awaited:
         self._threads = threads
 
     def __getattr__(self, name: str) -> Any:
+        if name in _READING and isinstance(getattr(type(self._target), name, None), property):
+            return _Answer(functools.partial(getattr, self._target, name), self._threads)
         found = getattr(self._target, name)
         if _has_io(found):
             return Awaited(found, self._threads)

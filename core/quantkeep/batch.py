@@ -7,6 +7,7 @@ whole batch; its writes are applied in order.
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -128,16 +129,19 @@ class Batch:
 
 
 def _described(write: Write) -> Iterator[bytes]:
-    expect = getattr(write, "expect", ANYTHING)
-    head = [type(write).__name__, write.collection.name, repr(expect)]
-    if isinstance(write, Delete | Require):
-        head.append(repr(write.key))
-    yield json.dumps(head).encode()
+    expect, name = getattr(write, "expect", ANYTHING), write.collection.name
+    key = (repr(write.key),) if isinstance(write, Delete | Require) else ()
+    yield _head(type(write).__name__, name, repr(expect), *key)
     if isinstance(write, Put):
         yield write.row.digest
     elif isinstance(write, Append):
         for row in write.rows:
             yield row.digest
+
+
+@lru_cache(maxsize=256)
+def _head(*parts: str) -> bytes:
+    return json.dumps(parts).encode()
 
 
 # -- receipts ------------------------------------------------------------------------------------

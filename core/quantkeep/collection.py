@@ -6,6 +6,7 @@ that maintenance tools handle the records of a program they do not have (Z-3).
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import attrs
@@ -149,6 +150,8 @@ class Collection:
     def pick(self, columns: Sequence[str]) -> Callable[[Row], Key]:
         """A function that takes *columns* out of a row."""
         places = [self.places[name] for name in columns]
+        if len(places) > 1:
+            return itemgetter(*places)
         return lambda row: tuple([row[place] for place in places])
 
     @cached_property

@@ -112,17 +112,27 @@ class Column:
             return None
         if value is None:
             raise self.refused(None, record)
-        if self.kind is Kind.DOCUMENT:
-            raise self.refused(value, record, "a column that can be compared")
-        allowed = PYTHON_TYPES[self.kind]
-        if type(value) is not allowed and not _acceptable(self.kind, value):
-            raise self.refused(value, record)
-        scalar = self.converter(type(value))(value, record)
+        convert = self._converters.get(type(value)) or self._met(value, record)
+        scalar = convert(value, record)
         if isinstance(scalar, str):
             check_text(scalar, record, self.name)
         elif type(scalar) is int:
             check_integer(scalar, record, self.name)
         return scalar
+
+    @cached_property
+    def _converters(self) -> dict[type, Callable[[Any, str], Scalar]]:
+        """By the types that the column was given, and takes."""
+        return {}
+
+    def _met(self, value: Any, record: str) -> Callable[[Any, str], Scalar]:
+        if self.kind is Kind.DOCUMENT:
+            raise self.refused(value, record, "a column that can be compared")
+        given = type(value)
+        if given is not PYTHON_TYPES[self.kind] and not _acceptable(self.kind, value):
+            raise self.refused(value, record)
+        self._converters[given] = self.converter(given)
+        return self._converters[given]
 
     @cached_property
     def asked(self) -> "Column":
@@ -371,7 +381,7 @@ def _expectation(column: Column) -> str:
         Kind.TEXT: "text",
         Kind.INTEGER: "an integer within 64 bits",
         Kind.REAL: "a finite float" if column.finite else "a float",
-        Kind.DECIMAL: f"a finite Decimal that fits ({column.precision}, {column.scale}) exactly",
+        Kind.DECIMAL: _digits(column),
         Kind.BOOLEAN: "True or False",
         Kind.TIMESTAMP: "an aware datetime",
         Kind.DATE: "a date",
@@ -380,3 +390,8 @@ def _expectation(column: Column) -> str:
         Kind.DOCUMENT: "a document",
     }[column.kind]
     return words + (f" from {column.between[0]} to {column.between[1]}" if column.between else "")
+
+
+def _digits(column: Column) -> str:
+    before, after = column.precision - column.scale, column.scale
+    return f"a finite Decimal of at most {before} digits before and {after} after the point"

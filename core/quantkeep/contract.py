@@ -72,17 +72,16 @@ def taken(collection: Collection, value: Key, group: Sequence[str]) -> AlreadyEx
     if len(names) < len(value):  # an identity, which is within its stream
         names = [*collection.stream, *names]
     return AlreadyExists(
-        f"{collection.name}: ({', '.join(names)}) = {value!r} is stored already, with other "
+        f"{collection.name}: {_grouped(names)} = {_shown(value)} is stored already, with other "
         "content: read it and compare, or store this under another"
     )
 
 
 def dangling(collection: Collection, reference: Reference, key: Key) -> InvalidReference:
     """A reference to what is not stored."""
-    columns = ", ".join(reference.columns)
     return InvalidReference(
-        f"{collection.name}.({columns}) refers to {reference.to} {key!r}, which is not stored: "
-        f"store it first, or in the same batch"
+        f"{collection.name}.{_grouped(reference.columns)} refers to {reference.to} {_shown(key)}, "
+        "which is not stored: store it first, or in the same batch"
     )
 
 
@@ -91,7 +90,7 @@ def still_referenced(
 ) -> StillReferenced:
     """Deletion of what others refer to."""
     return StillReferenced(
-        f"{_named(collection, key)} cannot be deleted: {by.name} {other!r} refers to it"
+        f"{_named(collection, key)} cannot be deleted: {_named(by, other)} refers to it"
     )
 
 
@@ -152,4 +151,13 @@ def flipped(scalar: Scalar) -> Scalar:
 
 
 def _named(collection: Collection, key: Key) -> str:
-    return f"{collection.name} {key!r}"
+    return f"{collection.name} {_shown(key)}"
+
+
+def _shown(key: Key) -> str:
+    """A key as people say it: the value itself, where there is one."""
+    return repr(key[0] if len(key) == 1 else key)
+
+
+def _grouped(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"

@@ -8,6 +8,7 @@ specifies the text, with test vectors.
 
 from typing import Any, Final
 
+from quantkeep._document_plain import is_plain
 from quantkeep._document_refusals import Refused
 from quantkeep._document_writer import MAX_DEPTH, dumps
 from quantkeep._opaque import Opaque
@@ -93,7 +94,7 @@ def normalise(text: str) -> str:
 
 def _encode(value: object, hosts: Hosts) -> str:
     try:
-        text = dumps(hosts.writer.any(value))
+        text = dumps(value if is_plain(value) else hosts.writer.any(value))
     except ValueError:  # a NaN or an infinity among the floats
         return _encode_carefully(value, hosts)
     # In JSON a NUL can only look like this; so can a backslash before u0000, which is harmless.

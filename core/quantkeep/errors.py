@@ -105,6 +105,13 @@ class InvalidValue(Invalid):
             self.message, record=record, field=path, value=self.value, expected=self.expected
         )
 
+    def of(self, key: object) -> "InvalidValue":
+        """The same complaint, about the one of many records that is known as *key*."""
+        return type(self)(
+            f"{self.message}, of {key!r}",
+            record=self.record, field=self.field, value=self.value, expected=self.expected,
+        )  # fmt: skip
+
 
 class TooLarge(InvalidValue):
     """A document, record or batch over its declared limit."""

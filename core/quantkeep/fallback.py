@@ -52,10 +52,11 @@ class FallbackUse:
     since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
 
     def __str__(self) -> str:
+        reason = self.reason.removeprefix(self.primary).lstrip(": ")
         return (
-            f"{self.primary} could not be reached, so {self.fallback} is written to since "
-            f"{self.since:%Y-%m-%d %H:%M:%S} UTC. Once it can be reached again, run "
-            f"`quantkeep merge {self.fallback} --into {self.primary}` ({self.reason})"
+            f"{self.primary} cannot be reached ({reason}), so {self.fallback} is used since "
+            f"{self.since:%Y-%m-%d %H:%M:%S} UTC; once it is back, run "
+            f"`quantkeep merge {self.fallback} --into {self.primary}`"
         )
 
 

@@ -12,6 +12,8 @@ from quantkeep.errors import Corrupt, InvalidRecord
 from quantkeep.hosts import Hosts
 from quantkeep.records import Envelope
 
+Fill = Callable[[Any, list[Any], Envelope], None]
+
 
 class Loader:
     """Loads the records of one collection."""
@@ -27,7 +29,7 @@ class Loader:
         self._documents = tuple(
             place for place, column in enumerate(collection.columns) if column.kind is Kind.DOCUMENT
         )
-        self._setters = _setters(collection)
+        self._width, self._fill = _filling(collection)
 
     def load(self, stored: StoredRow, hosts: Hosts) -> Any:
         """The record of *stored*.
@@ -47,10 +49,8 @@ class Loader:
                 "open the keep with records=[...]"
             )
         made = object.__new__(record)
-        # columns that other programs added stand at the end, and have no setter
-        values = (*self.python(stored.values, hosts)[: len(self._setters) - 1], _envelope(stored))
-        for put, value in zip(self._setters, values, strict=True):
-            put(made, value)
+        # columns that other programs added stand at the end, and have no field
+        self._fill(made, self.python(stored.values, hosts)[: self._width], _envelope(stored))
         return made
 
     def verify(self, stored: StoredRow) -> None:
@@ -79,13 +79,26 @@ class Loader:
         return out
 
 
-def _setters(collection: Collection) -> tuple[Callable[[Any, Any], None], ...]:
-    """The slot descriptors of the record's own fields, then of its envelope."""
+def _filling(collection: Collection) -> tuple[int, Fill]:
+    """How many columns are the record's own fields, and what fills them and its envelope.
+
+    The slot descriptors of a class are called one by one, in code that is written out for it: a
+    loop over them takes twice as long, and every record that is read waits for it.
+    """
     if collection.record is None:
-        return ()
+        return 0, lambda made, values, envelope: None
     fields = {f.name for f in attrs.fields(collection.record)}
     names = [name for name in collection.names if name in fields]
-    return tuple(getattr(collection.record, name).__set__ for name in (*names, "envelope"))
+    known: dict[str, Any] = {
+        f"put{place}": getattr(collection.record, name).__set__ for place, name in enumerate(names)
+    }
+    known["put_envelope"] = collection.record.envelope.__set__
+    values = "".join(f"v{place}, " for place in range(len(names)))
+    lines = ["def fill(made, values, envelope):", f"{values}= values" if names else "pass"]
+    lines += [f"put{place}(made, v{place})" for place in range(len(names))]
+    exec("\n ".join([*lines, "put_envelope(made, envelope)"]), known)  # noqa: S102  # of places alone
+    fill: Fill = known["fill"]
+    return len(names), fill
 
 
 def _envelope(stored: StoredRow) -> Envelope:

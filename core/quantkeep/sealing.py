@@ -4,7 +4,7 @@ This is on the path of every live append. What can be worked out once per patter
 value is looked at one by one only to name the one that was refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter
@@ -60,6 +60,23 @@ class Sealer:
         """
         take = self._takers.get(type(record)) or self._taker(type(record))
         return self.seal_values(take(record), hosts)
+
+    def seal_onto(self, rows: list[SealedRow], records: Iterable[Any], hosts: Hosts) -> None:
+        """Put the rows of *records* behind *rows*; raises as :meth:`seal`, and leaves the others.
+
+        Most records of a bulk are of one class, and of one pattern of types.
+        """
+        add, kind, known = rows.append, None, None
+        for record in records:
+            if type(record) is not kind:
+                kind = type(record)
+                take = self._takers.get(kind) or self._taker(kind)
+            values = take(record)
+            signature = tuple(map(type, values))
+            if signature != known:
+                pattern = self._patterns.get(signature)
+                known = signature if pattern else None
+            add(pattern(values, hosts) if pattern else self._met(signature, values, hosts))
 
     def _taker(self, given: type) -> Callable[[Any], tuple[Any, ...]]:
         """Takes the columns out of records of a class that extends ours, or that ours extends.

@@ -64,12 +64,11 @@ class Table(Generic[R]):
 
     def sealed(self, records: Iterable[R]) -> list[SealedRow]:
         """The validated rows of *records*; an error says which of them it is about."""
-        seal, hosts, rows = self.collection.seal, self.hosts, []
-        for record in records:
-            try:
-                rows.append(seal(record, hosts))
-            except InvalidValue as error:
-                raise self._placed(error, len(rows)) from None
+        rows: list[SealedRow] = []
+        try:
+            self.collection.sealer.seal_onto(rows, records, self.hosts)
+        except InvalidValue as error:
+            raise self._placed(error, len(rows)) from None
         return rows
 
     def _placed(self, error: InvalidValue, place: int) -> InvalidValue:

@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import itertools
+import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,41 @@ def test_a_session_is_saved_and_resumed() -> None:
             return dict(again["risk_guard"])
 
     assert asyncio.run(use()) == {"daily_loss_usd": 1.5}
+
+
+class Threads:
+    """A tape that says in which threads it was read."""
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+
+    def watermarks(self, *, mode: str, account: str = "default") -> dict[str, int]:
+        return {}
+
+    def events_after(self, watermarks: Any) -> Iterator[str]:
+        self.seen.add(threading.get_ident())
+        return map(self._read, ["a", "b"])
+
+    def _read(self, event: str) -> str:
+        self.seen.add(threading.get_ident())
+        return event
+
+    def watermark_of(self, event: Any) -> tuple[str, int]:
+        raise AssertionError
+
+
+def test_the_events_of_a_session_are_read_beside_the_loop() -> None:
+    tape = Threads()
+
+    async def use() -> list[Any]:
+        async with await aio.open("memory://") as keep:
+            await (await keep.sessions.start("btc-arb")).stop()
+            session = await keep.sessions.resume("btc-arb", tape=tape)
+            return [event async for event in session.events]
+
+    assert asyncio.run(use()) == ["a", "b"]
+    assert tape.seen
+    assert threading.get_ident() not in tape.seen
 
 
 def test_every_public_method_is_there() -> None:

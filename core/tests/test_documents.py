@@ -27,6 +27,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantkeep import documents
+from quantkeep._document_plain import is_plain
+from quantkeep._document_writer import dumps
 from quantkeep.documents import MAX_DEPTH, Opaque, decode, encode, is_canonical, normalise
 from quantkeep.errors import Corrupt, InvalidValue, TooLarge
 from quantkeep.hosts import Hosts
@@ -227,6 +229,74 @@ def test_two_values_have_one_text_only_if_they_are_exactly_equal(left, right):
 def test_the_quick_and_the_careful_way_write_the_same(value):
     careful = documents._encode_carefully(value, HOSTS)
     assert encode(value, HOSTS) == careful
+
+
+plain = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@pytest.mark.requirement("Z-4", "X-3")
+@settings(max_examples=500, deadline=None)
+@given(plain | values)
+def test_what_is_plain_at_a_glance_is_what_the_walk_leaves_alone(value):
+    """A glance may hesitate; it may never take for plain what would have to be rewritten."""
+    if is_plain(value):
+        assert HOSTS.writer.any(value) is value
+
+
+@settings(max_examples=300, deadline=None)
+@given(plain)
+def test_the_encoder_that_is_made_once_writes_what_one_made_for_each_value_does(value):
+    made = json.JSONEncoder(
+        ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    )
+    try:
+        expected = made.encode(value)
+    except ValueError:
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            dumps(value)
+    else:
+        assert dumps(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1,), [(1,)], {"a": {"b": ()}}, Text("a"), [Text("a")], {Text("a"): 1}, {1: 1}, {None: 1},
+        {"$a": 1}, {"a$": 1}, [{"a": [2**63]}], [[-(2**63) - 1]], [Decimal(1)], [b"a"], [{1}],
+        OrderedDict(a=1), defaultdict(int), Counter("a"), [NAMES["Side"].BUY],
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_the_encoder_would_write_as_something_else_is_not_plain(value):
+    assert not is_plain(value)
+    assert is_plain([None, True, 1.5, "a", 2**63 - 1, -(2**63), {"a": [{"b": {}}]}])
+
+
+def test_a_glance_at_what_contains_itself_ends():
+    around: list[Any] = []
+    around += [around] * 10
+    nested: dict[str, Any] = {}
+    nested["a"] = nested
+    for value in (around, nested):
+        assert not is_plain(value)
+        with pytest.raises(InvalidValue):
+            encode(value, HOSTS)
+
+
+@pytest.mark.parametrize("text", ['{"a":1} ', " 1", "\n[1,2]\t", '"a" '])
+def test_space_around_a_text_is_not_looked_at(text):
+    assert decode(text, HOSTS) == json.loads(text)
+    assert not is_canonical(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "1 2", "{}x", "[1", "nul", "NaN", "[Infinity]"])
+def test_what_is_more_or_less_than_one_value_is_corrupt(text):
+    with pytest.raises(Corrupt):
+        decode(text, HOSTS)
 
 
 @pytest.mark.requirement("Z-4")

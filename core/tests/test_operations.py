@@ -8,7 +8,8 @@ import pytest
 
 import quantkeep
 from quantkeep import Durability, Keep, errors
-from quantkeep.batch import AtRevision
+from quantkeep.batch import PRESENT, Append, AtRevision, Batch, Delete, Holding, Put, Require
+from quantkeep.collection import SealedRow
 from quantkeep.errors import (
     AlreadyExists,
     Conflict,
@@ -42,6 +43,22 @@ def keep(url: str) -> Iterator[Keep]:
 
 
 # -- operation ids ---------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("Z-10")
+def test_the_digest_of_a_batch_is_for_ever() -> None:
+    """Keeps remember it under operation ids: a later version must know its own batch again."""
+    log, keyed = Trade.collection, BotValue.collection
+    one, two = SealedRow(("x",), b"0123456789abcdef"), SealedRow(("y",), b"fedcba9876543210")
+    writes = (
+        Append(log, [one, two]),
+        Put(keyed, one),
+        Put(keyed, one, AtRevision(3)),
+        Delete(keyed, ("a",), PRESENT),
+        Require(keyed, ('a"é',), Holding(7)),
+        Delete(log, ("default", "paper", 1)),
+    )
+    assert Batch(writes).digest().hex() == "4f676758046eea2c1a6e5623e99c6ac1"
 
 
 @pytest.mark.requirement("Z-10", api="Keep.resolve")

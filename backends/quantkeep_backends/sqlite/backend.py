@@ -17,14 +17,15 @@ from quantkeep_backends.sqlite import streams, tallies
 from quantkeep_backends.sqlite.appending import REMEMBER, append_one
 from quantkeep_backends.sqlite.backdoor import SqliteBackdoor
 from quantkeep_backends.sqlite.blobs import Blobs
-from quantkeep_backends.sqlite.complaints import References
+from quantkeep_backends.sqlite.complaints import SqliteReferences
 from quantkeep_backends.sqlite.database import Database
 from quantkeep_backends.sqlite.engine import SqliteEngine
 from quantkeep_backends.sqlite.maintenance import Maintenance
 from quantkeep_backends.sqlite.prepared import Prepared
 from quantkeep_backends.sqlite.reading import Reading
+from quantkeep_backends.sqlite.remembered import Remembered
 from quantkeep_backends.sqlite.streams import Seen
-from quantkeep_backends.sqlite.transaction import Duplicates, Transaction
+from quantkeep_backends.sqlite.transaction import Misjudged, Transaction
 
 CAPABILITIES: Final = (
     Capability.PERSISTENT
@@ -48,6 +49,7 @@ class SqliteBackend(Backend):
         self._engine = SqliteEngine()
         self._prepared: dict[Collection, Prepared] = {}
         self._seen = Seen()
+        self._remembered = Remembered()
         self._blobs = Blobs(database)
         self._peers: Mapping[str, Collection] | None = None
         self._maintenance = Maintenance(database, filesystem, self._collections)
@@ -98,7 +100,7 @@ class SqliteBackend(Backend):
         digest = b"" if batch.op_id is None else batch.digest()
         try:
             return self._applied(batch, digest, careful=False)
-        except Duplicates:
+        except Misjudged:
             return self._applied(batch, digest, careful=True)
 
     def _applied(self, batch: Batch, digest: bytes, *, careful: bool) -> Receipt:
@@ -111,7 +113,13 @@ class SqliteBackend(Backend):
                 if known is not None:
                     return known
             transaction = Transaction(
-                writer, self._prepare, self._seen, self.now(), self._collections, careful=careful
+                writer,
+                self._prepare,
+                self._seen,
+                self._remembered,
+                self.now(),
+                self._collections,
+                careful=careful,
             )
             receipt = transaction.apply(batch)
             if batch.op_id is not None:
@@ -121,7 +129,7 @@ class SqliteBackend(Backend):
 
         def explain() -> QuantkeepError:
             writer, removed = self._database.writer, transaction.removed if transaction else ()
-            references = References(writer, self._prepare, self._collections())
+            references = SqliteReferences(writer, self._prepare, self._collections())
             return references.explain(batch, removed)
 
         receipt = self._database.write("commit", work, explain)

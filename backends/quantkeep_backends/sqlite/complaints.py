@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quantkeep.batch import Append, Batch, Put
-from quantkeep.collection import Collection, Key, Reference, SealedRow
-from quantkeep.contract import dangling, still_referenced, taken
-from quantkeep.errors import InvalidReference, InvalidValue, QuantkeepError
+from quantkeep.collection import Collection, Key, Reference, SealedRow, StoredRow
+from quantkeep.contract import taken
+from quantkeep.errors import InvalidValue, QuantkeepError
+from quantkeep_backends._sql.references import References
 from quantkeep_backends.sqlite.prepared import Prepared
 
 
@@ -39,8 +39,8 @@ def _is_held(
     return any(rowid != own for rowid, *_ in connection.execute(sql, wanted))
 
 
-class References:
-    """Finds the reference that a batch left broken, in the state after it."""
+class SqliteReferences(References):
+    """Looks over a connection, inside the transaction that is to be refused."""
 
     def __init__(
         self,
@@ -48,46 +48,16 @@ class References:
         prepare: Callable[[Collection], Prepared],
         peers: Mapping[str, Collection],
     ) -> None:
+        super().__init__(peers)
         self._connection = connection
         self._prepare = prepare
-        self._peers = peers
 
-    def explain(self, batch: Batch, removed: Sequence[tuple[Collection, Key]]) -> QuantkeepError:
-        """The first reference that does not hold, after *batch* and all it *removed*."""
-        for found in self._broken(batch, removed):
-            return found
-        return InvalidReference("a reference would be left to what is not stored")
-
-    def _broken(
-        self, batch: Batch, removed: Sequence[tuple[Collection, Key]]
-    ) -> Iterator[QuantkeepError]:
-        for collection, key in removed:
-            if not self._is_stored(collection, key):
-                yield from self._referring(collection, key)
-        for write in batch.writes:
-            if isinstance(write, Put | Append) and write.collection.references:
-                for row in [write.row] if isinstance(write, Put) else write.rows:
-                    yield from self._dangling(write.collection, row)
-
-    def _referring(self, collection: Collection, key: Key) -> Iterator[QuantkeepError]:
-        for child in self._peers.values():
-            prepared = self._prepare(child)
-            for reference in _to(collection, child):
-                rows = prepared.rows_referring(self._connection, reference, key, most=1)
-                for _, stored in rows:
-                    yield still_referenced(collection, key, child, child.stored_key(stored))
-
-    def _dangling(self, collection: Collection, row: SealedRow) -> Iterator[QuantkeepError]:
-        for reference in collection.references:
-            key = collection.pick(reference.columns)(row.values)
-            if None not in key and not self._is_stored(self._peers[reference.to], key):
-                yield dangling(collection, reference, key)
-
-    def _is_stored(self, collection: Collection, key: Key) -> bool:
+    def is_stored(self, collection: Collection, key: Key) -> bool:
         prepared = self._prepare(collection)
         wanted = prepared.key_values(key)
         return bool(wanted and self._connection.execute(prepared.get.sql, wanted).fetchone())
 
-
-def _to(collection: Collection, child: Collection) -> Iterator[Reference]:
-    return (r for r in child.references if r.to == collection.name)
+    def referring(self, child: Collection, reference: Reference, key: Key) -> Iterator[StoredRow]:
+        prepared = self._prepare(child)
+        rows = prepared.rows_referring(self._connection, reference, key, most=1)
+        return (stored for _, stored in rows)

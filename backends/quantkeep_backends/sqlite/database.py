@@ -75,15 +75,9 @@ class Database:
 
     # -- errors ----------------------------------------------------------------------------------
 
-    @contextmanager
-    def speaking(self) -> Iterator[None]:
+    def speaking(self) -> "Speaking":
         """Within it, what SQLite or the system says becomes a typed error."""
-        try:
-            yield
-        except QuantkeepError:
-            raise
-        except FAILURES as error:
-            raise self.meaning(error) from scrubbed(error)
+        return Speaking(self)
 
     def meaning(self, error: Exception) -> QuantkeepError:
         """The typed error for *error*, which may end this writer's life."""
@@ -213,16 +207,9 @@ class Database:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> "ReadingConnection":
         """A connection to read with."""
-        with self.speaking():
-            self.check_in_place()
-            reader = self.readers.take()
-            try:
-                yield reader
-            finally:
-                self.readers.give(reader)
+        return ReadingConnection(self)
 
     def close(self) -> None:
         """Let go of the file; the last to do so brings the log into the database.
@@ -236,6 +223,46 @@ class Database:
         if writer is not None:
             with self.speaking():
                 writer.close()
+
+
+# Each read waits for both of these: written out, they take a third of what generators would.
+
+
+class Speaking:
+    """See :meth:`Database.speaking`."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        if isinstance(error, FAILURES) and not isinstance(error, QuantkeepError):
+            raise self._database.meaning(error) from scrubbed(error)
+
+
+class ReadingConnection:
+    """See :meth:`Database.reading`."""
+
+    __slots__ = ("_database", "_reader")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        with self._database.speaking():
+            self._database.check_in_place()
+            self._reader = self._database.readers.take()
+        return self._reader
+
+    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        speaking = self._database.speaking()
+        with speaking:
+            self._database.readers.give(self._reader)
+        speaking.__exit__(kind, error, at)
 
 
 def undo(writer: sqlite3.Connection) -> None:

@@ -180,6 +180,11 @@ class SqliteEngine(Engine):
 
     # -- figures ---------------------------------------------------------------------------------
 
+    def shown(self, column: Column, stored: Expression) -> Expression:
+        """Itself, where equal values look the same: an aggregate would cost a call for each row."""
+        shown: Expression = sa.func.min(stored) if column.kind is Kind.REAL else stored
+        return shown
+
     def period(self, kind: Kind, stored: Expression, width: int) -> Expression:
         if kind is not Kind.TIMESTAMP:
             return sa.func.substr(stored, sa.literal_column("1"), sa.literal_column(str(width)))

@@ -1,19 +1,21 @@
 """Looking after the file: what it says of itself, whether it is whole, giving space back."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from quantkeep.backend import Durability, Health
 from quantkeep.collection import Collection
 from quantkeep.errors import QuantkeepError
 from quantkeep.failpoints import passing
+from quantkeep_backends._sql.streams import stream_of_text
 from quantkeep_backends.sqlite import files
 from quantkeep_backends.sqlite.connections import pragma, reached
 from quantkeep_backends.sqlite.database import Database
 from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK
-from quantkeep_backends.sqlite.system import stream_of_text
 
 FAILPOINTS: Final = (
     "sqlite.commit.begin",
@@ -46,6 +48,7 @@ FAILPOINTS: Final = (
 
 _WAL_RESET_FIXED: Final = (3, 51, 3)
 _SYNCHRONOUS: Final = ("off", "normal", "full", "extra")
+_LITTLE: Final = 16 * 2**20  # bytes: a log and a checkpoint of it
 _GAPS: Final = (
     f"SELECT s.number, s.stream, s.deleted, count(t.id), "
     f"max(s.head, coalesce(max(t.id), 0) & {REVISION_MASK}) "
@@ -94,6 +97,7 @@ class Maintenance:
             "synchronous": _SYNCHRONOUS[synchronous],
             "bytes": pages * size,
             "log_bytes": _size(f"{self._database.path}-wal"),
+            "free_bytes": _free_bytes(self._database.path),
             "busy_timeout": self._database.settings.busy_timeout,
             "failpoints": FAILPOINTS,
         }
@@ -116,6 +120,9 @@ class Maintenance:
             )
         if files.is_remote(self._filesystem):
             yield f"{self._filesystem} is a network file system: one machine at a time"
+        free = _free_bytes(self._database.path)
+        if free < _LITTLE and not self._database.read_only:
+            yield f"its disk is full, or soon will be: {free:,} bytes are free; make room"
         if self._database.poisoned:
             yield "a write could not be brought to the disk: close the keep and open it again"
 
@@ -187,3 +194,8 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
+
+
+def _free_bytes(path: Path) -> int:
+    """What the disk of *path* has room for."""
+    return shutil.disk_usage(path.parent).free

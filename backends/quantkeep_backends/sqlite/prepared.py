@@ -15,10 +15,11 @@ from quantkeep_backends._sql.conditions import Scope
 from quantkeep_backends._sql.engine import Expression
 from quantkeep_backends._sql.names import column_name
 from quantkeep_backends._sql.statements import AS_THEY_ARE, Slots, Statement, compiled
+from quantkeep_backends._sql.streams import stream_text
 from quantkeep_backends._sql.tables import Layout
 from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK, SqliteEngine
 from quantkeep_backends.sqlite.rows import Codec, Raw
-from quantkeep_backends.sqlite.system import STREAMS, stream_text
+from quantkeep_backends.sqlite.system import STREAMS
 
 T = TypeVar("T")
 
@@ -31,7 +32,10 @@ _ROWID: Expression = sa.literal_column("_rowid_")
 
 
 class Update(NamedTuple):
-    """Changes the row with a rowid; takes what *pick* gives of a whole row, then the rowid."""
+    """Changes a row, if it is as it was found.
+
+    Takes what *pick* gives of a whole row, then the rowid, revision and digest that it had.
+    """
 
     sql: str
     pick: Callable[[Raw], Raw]
@@ -176,8 +180,10 @@ class Prepared:
         columns = [column for column in self.columns if column.name not in left_alone]
         slots = Slots()
         values = {column: slots.next() for column in columns}
-        changed = sa.update(self.table).where(slots.next() == _ROWID).values(values)
-        return Update(self._compiled(changed).sql, self.picked(columns))
+        known, there = self.table.c, slots.next() == _ROWID
+        found = (there, known.revision == slots.next(), known.digest == slots.next())
+        changed = sa.update(self.table).where(*found).values(values)
+        return Update(self._plain(changed), self.picked(columns))
 
     @cached_property
     def delete(self) -> str:
@@ -186,17 +192,13 @@ class Prepared:
 
     @cached_property
     def known(self) -> Statement:
-        """rowid, revision, created_at, digest and steady columns of the record with a key."""
+        """What :class:`Known` has of the record with a key."""
         slots, columns = Slots(), self.table.c
-        known = (_ROWID, columns.revision, columns.created_at, columns.digest)
+        fenced = "token" in self.collection.places
+        token = self.layout.content("token") if fenced else sa.null()
+        known = (_ROWID, columns.revision, columns.created_at, columns.digest, token)
         wanted = sa.select(*known, *self.steady).select_from(self.table)
         return self._compiled(wanted.where(*self._is(self.collection.key, slots)))
-
-    @cached_property
-    def token(self) -> str:
-        """The fencing token of the record with a rowid."""
-        token = self.layout.content("token")
-        return self._compiled(sa.select(token).where(Slots().next() == _ROWID)).sql
 
     # -- logs ------------------------------------------------------------------------------------
 
@@ -262,10 +264,14 @@ class Prepared:
         place = number.scalar_subquery().op("|")(slots.next())
         return self._compiled(wanted.where(self.table.c.id == place))
 
-    def key_values(self, key: Key) -> list[Any] | None:
+    @cached_property
+    def _has_real_key(self) -> bool:
+        return any(self.collection.column(name).kind is Kind.REAL for name in self.collection.key)
+
+    def key_values(self, key: Key) -> Sequence[Any] | None:
         """What :attr:`get` takes for *key*; ``None`` if no row can have it."""
         if not self.collection.log:
-            return self.same_values(self.collection.key, key)
+            return self.same_values(self.collection.key, key) if self._has_real_key else key
         *stream, revision = key
         possible = isinstance(revision, int) and 0 < revision <= REVISION_MASK
         return [stream_text(tuple(stream)), revision] if possible else None

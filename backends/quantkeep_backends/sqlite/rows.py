@@ -16,7 +16,8 @@ from zlib import crc32
 from quantkeep.collection import Collection, SealedRow, StoredRow
 from quantkeep.columns import Kind, Row
 from quantkeep.errors import Corrupt
-from quantkeep_backends.sqlite._loading_code import Load, compose
+from quantkeep_backends._sql.loading_code import Load, compose
+from quantkeep_backends.sqlite._loading_code import FORMS
 from quantkeep_backends.sqlite.functions import real_for_sqlite
 
 PACK_LOG: Final = struct.Struct(">qqq").pack
@@ -91,12 +92,12 @@ class Codec:
     @cached_property
     def load(self) -> Load:
         """The stored row of what was selected; raises ``Corrupt`` where the seal is another."""
-        return compose(self.collection, self._seal_of, self._broken)
+        return compose(self.collection, FORMS, self._seal_of, self._broken)
 
     @cached_property
     def peek(self) -> Load:
         """As :attr:`load`, whatever the seal says."""
-        return compose(self.collection, self._seal_of, lambda stored: stored)
+        return compose(self.collection, FORMS, self._seal_of, lambda stored: stored)
 
     @property
     def _seal_of(self) -> Callable[..., int]:

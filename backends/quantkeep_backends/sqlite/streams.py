@@ -6,13 +6,12 @@ from typing import Final
 from quantkeep.collection import Collection, Key
 from quantkeep.contract import regressed
 from quantkeep.errors import StoreFull
+from quantkeep_backends._sql.streams import stream_of_text, stream_text
 from quantkeep_backends.sqlite.engine import REVISION_MASK
 from quantkeep_backends.sqlite.system import (
     MOST_STREAMS,
     first_place,
     last_place,
-    stream_of_text,
-    stream_text,
 )
 
 _REMEMBERED: Final = 65_536
@@ -23,6 +22,9 @@ _ADD: Final = "INSERT INTO quantkeep_streams (collection, stream) VALUES (?, ?) 
 _ADVANCE: Final = (
     "INSERT INTO quantkeep_streams (collection, stream, head) VALUES (?, ?, ?) "
     "ON CONFLICT (collection, stream) DO UPDATE SET head = excluded.head"
+)
+_ADVANCE_FROM: Final = (
+    "UPDATE quantkeep_streams SET head = ? WHERE collection = ? AND stream = ? AND head = ?"
 )
 _DELETED: Final = (
     "UPDATE quantkeep_streams SET deleted = deleted + 1, head = max(head, ?) WHERE number = ?"
@@ -114,6 +116,14 @@ def add(connection: sqlite3.Connection, collection: Collection, stream: Key) -> 
 def advance(connection: sqlite3.Connection, collection: Collection, now: Stream) -> None:
     """Store how far a stream has come."""
     connection.execute(_ADVANCE, (collection.name, now.text, now.head))
+
+
+def advance_from(
+    connection: sqlite3.Connection, collection: Collection, now: Stream, head: int
+) -> bool:
+    """As :func:`advance`, if the stream is at *head*; says whether it was."""
+    values = (now.head, collection.name, now.text, head)
+    return connection.execute(_ADVANCE_FROM, values).rowcount == 1
 
 
 def entry_deleted(connection: sqlite3.Connection, number: int, revision: int) -> None:

@@ -1,14 +1,10 @@
 """The tables that a keep has beside those of its collections."""
 
-import json
-import math
 import re
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from quantkeep.collection import Key
-from quantkeep.columns import Scalar
 from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK, SqliteEngine
 
 APPLICATION_ID: Final = 0x514B4550  # "QKEP" in the file's header, where file(1) sees it
@@ -84,28 +80,6 @@ TABLES: Final = (META, STREAMS, OPERATIONS, BLOBS, MIGRATIONS)
 
 
 # -- streams --------------------------------------------------------------------------------------
-
-
-_ENCODED: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def stream_text(stream: Key) -> str:
-    """The text a stream is known by: equal streams have equal texts, others have not."""
-    return _ENCODED([_said(part) for part in stream])
-
-
-def stream_of_text(text: str) -> Key:
-    """The stream that has this :func:`stream_text`."""
-    parts = json.loads(text)
-    return tuple(bytes.fromhex(p["hex"]) if isinstance(p, dict) else p for p in parts)
-
-
-def _said(part: Scalar) -> Any:
-    if isinstance(part, bytes):
-        return {"hex": part.hex()}
-    if isinstance(part, float):
-        return math.nan if math.isnan(part) else part + 0.0  # -0.0 is the same stream as 0.0
-    return part
 
 
 def first_place(number: int) -> int:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from quantkeep.batch import (
     Anything,
@@ -21,30 +21,22 @@ from quantkeep.batch import (
 from quantkeep.collection import Collection, Key, Reference, SealedRow, StoredRow
 from quantkeep.contract import check_expectation, taken
 from quantkeep.failpoints import passing
+from quantkeep_backends._sql.streams import stream_text
 from quantkeep_backends.sqlite import streams
 from quantkeep_backends.sqlite.complaints import explain_row
 from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK
 from quantkeep_backends.sqlite.entries import Revisions, entries
 from quantkeep_backends.sqlite.prepared import Prepared
+from quantkeep_backends.sqlite.remembered import Known, Remembered
+from quantkeep_backends.sqlite.rows import Raw
 from quantkeep_backends.sqlite.streams import Seen, Stream
-from quantkeep_backends.sqlite.system import stream_text
 
 Prepare = Callable[[Collection], Prepared]
 Peers = Callable[[], Mapping[str, Collection]]
 
 
-class Known(NamedTuple):
-    """What is stored under a key."""
-
-    rowid: int
-    revision: int
-    created_at: int
-    digest: bytes
-    steady: tuple[Any, ...] = ()
-
-
-class Duplicates(Exception):  # no error: the batch is applied again, with care
-    """A quick append met a constraint: entries may be there already."""
+class Misjudged(Exception):  # no error: the batch is applied again, with care
+    """A quick way did not do: entries may be there already, or records are not as remembered."""
 
 
 class Transaction:
@@ -57,9 +49,10 @@ class Transaction:
         connection: in a transaction.
         prepare: gives the statements of a collection.
         seen: what the handle has seen of streams.
+        remembered: what it has written of keyed records.
         now: the stamp of everything written.
         peers: gives all collections of the keep, by name.
-        careful: look for each entry's identity before it is appended.
+        careful: look for each entry's identity before it is appended, and guess nothing.
     """
 
     def __init__(
@@ -67,6 +60,7 @@ class Transaction:
         connection: sqlite3.Connection,
         prepare: Prepare,
         seen: Seen,
+        remembered: Remembered,
         now: int,
         peers: Peers,
         *,
@@ -76,6 +70,9 @@ class Transaction:
         self.prepare = prepare
         self.now = now
         self._seen = seen
+        self._remembered = remembered
+        self._written: dict[tuple[str, Key], Known | None] = {}
+        self._guessed: dict[tuple[str, Key], int] = {}  # heads of streams
         self._careful = careful
         self._peers = peers
         self._streams: dict[tuple[str, Key], tuple[Collection, Key, Stream]] = {}
@@ -85,13 +82,13 @@ class Transaction:
     def apply(self, batch: Batch) -> Receipt:
         """Apply the writes of *batch*."""
         outcomes = tuple(self._passed(write) for write in batch.writes)
-        for collection, _, stream in self._streams.values():
-            streams.advance(self.connection, collection, stream)
+        self._advance()
         passing("sqlite.commit.written")
         return Receipt(outcomes, self.now, batch.op_id)
 
     def committed(self) -> None:
-        """Let the handle know how far the streams have come."""
+        """Let the handle know how far the streams have come, and what was written."""
+        self._remembered.note(self._written)
         for collection, key, stream in self._streams.values():
             self._seen.note(collection, key, stream)
 
@@ -119,6 +116,20 @@ class Transaction:
         known = self._streams.get((collection.name, key))
         if known is not None:
             return known[2]
+        found = self._guess(collection, key) or self._find(prepared, key)
+        self._streams[collection.name, key] = (collection, key, found)
+        return found
+
+    def _guess(self, collection: Collection, key: Key) -> Stream | None:
+        """A stream of records as the handle has seen it; that it still is shows at the end."""
+        seen = self._seen.find(collection, key)
+        if seen is None or collection.log or self._careful:
+            return None
+        self._guessed[collection.name, key] = seen.head
+        return Stream(seen.number, seen.text, seen.head, seen.deleted)
+
+    def _find(self, prepared: Prepared, key: Key) -> Stream:
+        collection = prepared.collection
         found = streams.find(self.connection, collection, key)
         there = found.head if found else 0
         if found is not None and collection.log:
@@ -126,9 +137,15 @@ class Transaction:
         self._seen.check(collection, key, there)
         if found is None and collection.log:
             found = streams.add(self.connection, collection, key)
-        found = found or Stream(0, stream_text(key), 0)
-        self._streams[collection.name, key] = (collection, key, found)
-        return found
+        return found or Stream(0, stream_text(key), 0)
+
+    def _advance(self) -> None:
+        for place, (collection, _, stream) in self._streams.items():
+            guessed = self._guessed.get(place)
+            if guessed is None:
+                streams.advance(self.connection, collection, stream)
+            elif not streams.advance_from(self.connection, collection, stream, guessed):
+                raise Misjudged
 
     # -- appending -------------------------------------------------------------------------------
 
@@ -140,7 +157,7 @@ class Transaction:
         try:
             self.connection.executemany(prepared.insert, rows)
         except sqlite3.IntegrityError:
-            raise Duplicates from None
+            raise Misjudged from None
         given = revisions.given()
         return Outcome(given, len(given))
 
@@ -181,7 +198,7 @@ class Transaction:
     def _put(self, prepared: Prepared, row: SealedRow, expect: Expectation) -> Outcome:
         collection = prepared.collection
         key = collection.key_of(row.values)
-        known = self._expect(prepared, key, expect)
+        known = self._recalled(collection, key, expect) or self._expect(prepared, key, expect)
         if known is not None and collection.immutable:
             if known.digest == row.digest:
                 return Outcome((known.revision,), 0)
@@ -192,21 +209,34 @@ class Transaction:
         return Outcome((stream.head,), 0 if known else 1)
 
     def _store(
-        self, prepared: Prepared, row: SealedRow, revision: int, known: "Known | None"
+        self, prepared: Prepared, row: SealedRow, revision: int, known: Known | None
     ) -> None:
         given = self.now if row.created_at is None else row.created_at
         created = known.created_at if known else given
         raw = prepared.codec.record(row, revision, created, self.now)
         try:
-            if known is None:
-                self.connection.execute(prepared.insert, raw)
-            else:
-                same = prepared.steady_of(raw) == known.steady
-                sql, pick = prepared.quiet if same else prepared.update
-                self.connection.execute(sql, (*pick(raw), known.rowid))
+            rowid = (
+                self._insert(prepared, raw) if known is None else self._change(prepared, raw, known)
+            )
         except sqlite3.IntegrityError as error:
             own = known and known.rowid
             raise explain_row(self.connection, prepared, row, own, error) from None
+        place = (prepared.collection.name, prepared.collection.key_of(row.values))
+        steady = prepared.steady_of(raw)
+        self._written[place] = Known(rowid, revision, created, row.digest, None, steady)
+
+    def _insert(self, prepared: Prepared, raw: Raw) -> int:
+        rowid = self.connection.execute(prepared.insert, raw).lastrowid
+        assert rowid is not None
+        return rowid
+
+    def _change(self, prepared: Prepared, raw: Raw, known: Known) -> int:
+        same = prepared.steady_of(raw) == known.steady
+        sql, pick = prepared.quiet if same else prepared.update
+        values = (*pick(raw), known.rowid, known.revision, known.digest)
+        if self.connection.execute(sql, values).rowcount != 1:
+            raise Misjudged
+        return known.rowid
 
     def _delete(self, prepared: Prepared, key: Key, expect: Expectation) -> Outcome:
         known = self._expect(prepared, key, expect)
@@ -223,6 +253,7 @@ class Transaction:
         self._removing.add(going)
         self._cascade(prepared.collection, key)
         self.connection.execute(prepared.delete, (rowid,))
+        self._written[prepared.collection.name, key] = None
         self._removing.discard(going)
         self.removed.append((prepared.collection, key))
         if prepared.collection.log:
@@ -242,29 +273,34 @@ class Transaction:
 
     # -- preconditions ---------------------------------------------------------------------------
 
-    def _expect(self, prepared: Prepared, key: Key, expect: Expectation) -> "Known | None":
+    def _recalled(self, collection: Collection, key: Key, expect: Expectation) -> Known | None:
+        """The record known by *key* as the handle wrote it last; that it still is shows later."""
+        if self._careful or (collection.name, key) in self._written:
+            return None
+        return self._remembered.find(collection, key, expect)
+
+    def _expect(self, prepared: Prepared, key: Key, expect: Expectation) -> Known | None:
         known = self._known(prepared, key)
         if not isinstance(expect, Anything):
             stored = known and self._as_stored(prepared, known, expect)
             check_expectation(prepared.collection, key, stored, expect)
         return known
 
-    def _known(self, prepared: Prepared, key: Key) -> "Known | None":
+    def _known(self, prepared: Prepared, key: Key) -> Known | None:
         wanted = prepared.key_values(key)
         statement = prepared.get if prepared.collection.log else prepared.known
         found = wanted and self.connection.execute(statement.sql, wanted).fetchone()
         if not found:
             return None
         if not prepared.collection.log:
-            rowid, revision, created_at, digest, *steady = found
-            return Known(rowid, revision, created_at, digest, tuple(steady))
+            rowid, revision, created_at, digest, token, *steady = found
+            return Known(rowid, revision, created_at, digest, token, tuple(steady))
         stored = prepared.codec.peek(found)
         return Known(found[0], stored.revision, stored.created_at, stored.digest)
 
-    def _as_stored(self, prepared: Prepared, known: "Known", expect: Expectation) -> StoredRow:
+    def _as_stored(self, prepared: Prepared, known: Known, expect: Expectation) -> StoredRow:
         """As much of the record as *expect* is held against."""
         values: list[Any] = [None] * len(prepared.collection.columns)
         if isinstance(expect, Holding):
-            found = self.connection.execute(prepared.token, (known.rowid,)).fetchone()
-            values[prepared.collection.places["token"]] = found[0]
+            values[prepared.collection.places["token"]] = known.token
         return StoredRow(tuple(values), known.revision, known.created_at, 0, 0, known.digest)

@@ -6,6 +6,7 @@ of keys, the section first.
 """
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 from quantkeep import documents
@@ -17,7 +18,8 @@ from quantkeep.sessions.paths import Path, label, path_text
 from quantkeep.sessions.records import EntryRecord
 from quantkeep.table import Table
 
-_OWN_COLUMNS: Final = ("session_id", "section", "path", "layout", "body")
+_TAKEN: Final = ("section", "path", "layout", "body")
+_SECTION: Final = "[]"  # the path of a section itself
 _DIGESTS: Final = 2**128
 
 
@@ -36,6 +38,7 @@ class Layout:
         self.digests: dict[Path, bytes] = {}
         self.split: dict[Path, set[str]] = {}
         self._sum = 0
+        self._take: Final = itemgetter(*(self.collection.places[name] for name in _TAKEN))
 
     @property
     def units(self) -> int:
@@ -126,11 +129,9 @@ class Layout:
 
     def _checked(self, stored: StoredRow) -> tuple[Path, str, str | None, bytes]:
         self.collection.verify(stored)
-        values = dict(zip(self.collection.names, stored.values, strict=True))
-        _, section, path, layout, body = (values[name] for name in _OWN_COLUMNS)
-        keys = documents.decode(str(path), self.hosts)
-        text = None if body is None else str(body)
-        return (str(section), *keys), str(layout), text, stored.digest
+        section, path, layout, text = self._take(stored.values)
+        keys = () if path == _SECTION else documents.decode(path, self.hosts)
+        return (section, *keys), layout, text, stored.digest
 
     def _decoded(self, path: Path, text: str | None) -> Any:
         if text is None:

@@ -8,7 +8,7 @@ cannot be trusted, a mutable value counts as held for ever, which costs time and
 import sys
 import weakref
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -53,22 +53,26 @@ def is_private(holder: Mapping[str, Any], key: str, watched: Callable[[int], boo
     if _ALONE < 0:
         return False
     found: list[Any] = []
-    if not _gather(holder, key, found):
-        return False
+    seen: set[int] = set()
+    if not _take((holder[key],), seen, found) or not _are_alone(found, watched):
+        return False  # at a glance, where the value itself is what somebody holds
+    return _gather(seen, found) and _are_alone(found, watched)
+
+
+def _are_alone(found: list[Any], watched: Callable[[int], bool]) -> bool:
+    """Whether what was *found* is held by what it was found in, and its view, alone."""
     counts = map(sys.getrefcount, found)
     return all(
         count == _ALONE + watched(each) for count, each in zip(counts, map(id, found), strict=True)
     )
 
 
-def _gather(holder: Mapping[str, Any], key: str, found: list[Any]) -> bool:
-    """Put every mutable object of the value into *found*; false if that cannot be told.
+def _gather(seen: set[int], found: list[Any]) -> bool:
+    """Put every mutable object inside those *found* there too; false if that cannot be told.
 
     What is in the value twice counts as not to be told: of two places in the session, a change
     would be seen at one.
     """
-    seen: set[int] = set()
-    _take((holder[key],), seen, found)
     for each in found:  # which grows meanwhile
         parts = _parts(each)
         if parts is None or not _take(parts, seen, found):
@@ -76,7 +80,9 @@ def _gather(holder: Mapping[str, Any], key: str, found: list[Any]) -> bool:
     return True
 
 
-def _take(parts: Iterable[Any], seen: set[int], found: list[Any]) -> bool:
+def _take(parts: Collection[Any], seen: set[int], found: list[Any]) -> bool:
+    if SCALARS.issuperset(map(type, parts)):
+        return True
     for part in parts:
         kind = type(part)
         if kind in SCALARS or (kind not in _PLAIN_CONTAINERS and is_immutable(part)):
@@ -88,7 +94,7 @@ def _take(parts: Iterable[Any], seen: set[int], found: list[Any]) -> bool:
     return True
 
 
-def _parts(value: Any) -> Iterable[Any] | None:
+def _parts(value: Any) -> Collection[Any] | None:
     """What *value* consists of; ``None`` if it may have more than that."""
     kind = type(value)
     if kind in _MAPPINGS:
@@ -158,7 +164,9 @@ def _references_when_alone() -> int:
 
 def _counts(holder: dict[str, Any]) -> list[int]:
     found: list[Any] = []
-    _gather(holder, "k", found)
+    seen: set[int] = set()
+    _take((holder["k"],), seen, found)
+    _gather(seen, found)
     return [*map(sys.getrefcount, found)]
 
 

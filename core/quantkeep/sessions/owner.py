@@ -2,6 +2,7 @@
 
 import os
 import socket
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -40,7 +41,7 @@ class Owner:
             label=f"{host}:{pid}" if label is None else label,
             host=host,
             pid=pid,
-            process_start=_start_of(pid),
+            process_start=_own_start(),
             boot_id=_boot_id(),
         )
 
@@ -68,6 +69,7 @@ def condition_of(
     return "alive" if start == process_start else "dead"
 
 
+@cache
 def _boot_id() -> str | None:
     """Which boot of which kernel this is, and which namespace of process numbers.
 
@@ -79,6 +81,17 @@ def _boot_id() -> str | None:
         return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
     except OSError:
         return None
+
+
+@cache
+def _own_start() -> str | None:
+    """When this process was started."""
+    return _start_of(os.getpid())
+
+
+# A child may be in another namespace, and is another process.
+os.register_at_fork(after_in_child=_boot_id.cache_clear)
+os.register_at_fork(after_in_child=_own_start.cache_clear)
 
 
 def _start_of(pid: int) -> str | None:

@@ -12,11 +12,10 @@ from typing import Any, Literal
 
 import attrs
 
-from quantkeep.batch import Batch, Delete, Write
+from quantkeep.batch import Delete, Write
 from quantkeep.collection import StoredRow
 from quantkeep.columns import Row, instant
 from quantkeep.errors import (
-    Conflict,
     Corrupt,
     FormatTooNew,
     NotFound,
@@ -26,11 +25,9 @@ from quantkeep.errors import (
 from quantkeep.sessions import reading
 from quantkeep.sessions.checks import Check, Resuming, require
 from quantkeep.sessions.layout import Layout
-from quantkeep.sessions.lease import held
-from quantkeep.sessions.owner import Owner
 from quantkeep.sessions.reading import Origin
-from quantkeep.sessions.records import LeaseRecord, SessionRecord, SnapshotRecord
-from quantkeep.sessions.saving import Progress, Saver
+from quantkeep.sessions.records import SessionRecord, SnapshotRecord
+from quantkeep.sessions.saving import Progress
 from quantkeep.sessions.tables import Tables
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
@@ -87,29 +84,6 @@ class Resumption:
         if stored is None:
             raise NotFound(f"session {self.session_id!r} was deleted just now")
         return stored
-
-    # -- the lease -------------------------------------------------------------------------------
-
-    def take_lease(self, owner: Owner, seconds: float, *, steal: bool) -> LeaseRecord:
-        """Become the owner, before anything is read: nobody else writes from here on.
-
-        Raises:
-            Busy: another owner holds the session.
-        """
-        leases = self.tables.leases
-        lease, write = leases.taken(self.session_id, owner, seconds, steal=steal)
-        try:
-            self.tables.backend.commit(Batch((write,)))
-        except Conflict:
-            other = leases.table.get(self.session_id)
-            if other is None:
-                raise
-            raise held(other) from None
-        return lease
-
-    def give_up(self, lease: LeaseRecord) -> None:
-        """Let the session go again: it cannot be resumed."""
-        self.tables.backend.commit(Batch((self.tables.leases.released(lease),)))
 
     # -- finding the state -----------------------------------------------------------------------
 
@@ -257,19 +231,3 @@ def upgraded(found: Found, upgrades: Mapping[int, Upgrade], version: int | None)
         sections = upgrades[step](sections)
     progress = attrs.evolve(found.progress, state_version=target)
     return attrs.evolve(found, sections=sections, progress=progress)
-
-
-def saver_for(resumption: Resumption, found: Found, lease: LeaseRecord) -> Saver:
-    """What saves the resumed session from now on."""
-    tables, as_saved = resumption.tables, found.is_live and resumption.at is None
-    return Saver(
-        tables,
-        found.layout,
-        lease,
-        row=found.row,
-        revision=resumption.stored.revision,
-        snapshots=found.record.snapshot_revision
-        if as_saved
-        else tables.snapshots.head(resumption.session_id),  # whatever was damaged or lost
-        stale=found.stale,
-    )

@@ -81,6 +81,7 @@ class Saver:
         revision: int = 0,
         snapshots: int = 0,
         acquisition: Put | None = None,
+        is_new: bool = False,
         stale: tuple[Write, ...] = (),
     ) -> None:
         self.tables = tables
@@ -88,13 +89,18 @@ class Saver:
         self.lease = lease
         self.revision = revision
         self.snapshot_at = self._renewed_at = time.monotonic()
-        self._acquisition = acquisition  # of a new session: in the same commit as its first row
+        self._acquisition = acquisition  # of the lease: in the same commit as the first save
         self._stale = stale  # rows of a state that is given up: in the next commit
-        self._expected: Expectation = ABSENT if acquisition else AtRevision(revision)
+        self._expected: Expectation = ABSENT if is_new else AtRevision(revision)
         self._row = row  # as stored, so that columns other programs added to it stay
         self._said: dict[str, Any] = {}  # what a save may change of it, as it is there
         self._required = tables.leases.required(lease)
         self._snapshots = snapshots
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether the lease is taken; a first save that is still to be made takes it."""
+        return self._acquisition is None
 
     @property
     def _config(self) -> str:

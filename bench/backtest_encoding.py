@@ -8,13 +8,10 @@ measured.
 """
 
 import argparse
-import gc
 import io
-import json
 import os
 import platform
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,164 +19,21 @@ import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import results
-from results import Original
+from encoding_layouts import (
+    LAYOUTS,
+    Sample,
+    as_given,
+    fastest,
+    ours,
+    sampled,
+    stored_size,
+)
 
 import quantkeep
-from quantkeep import documents
-from quantkeep.backtests import (
-    COMPACT,
-    CURVE,
-    SIGNALS,
-    SNAPPY,
-    STANDARD,
-    TABLES,
-    V1,
-    BacktestStore,
-    Encoding,
-    Tables,
-)
+from quantkeep.backtests import COMPACT, CURVE, SIGNALS, V1, Encoding, Tables
 from quantkeep.columns import Kind
-from quantkeep.hosts import Hosts
 
 BEGIN, END = "<!-- figures: written by bench/backtest_encoding.py -->", "<!-- end of figures -->"
-
-
-@attrs.frozen
-class Cost:
-    """What a layout takes: bytes, and seconds to write and to read back into Arrow."""
-
-    bytes: int
-    write: float
-    read: float
-
-
-@attrs.frozen
-class Sample:
-    """Results to be written."""
-
-    name: str
-    originals: list[Original]
-    tables: list[Tables]
-    json: int
-
-    @property
-    def rows(self) -> int:
-        """Of signals and curves."""
-        return sum(
-            len(getattr(tables, name)) for tables in self.tables for name in (SIGNALS, CURVE)
-        )
-
-
-def sampled(name: str, originals: list[Original]) -> Sample:
-    """The tables of *originals*, and the size of their compact JSON."""
-    size = sum(len(json.dumps(each, separators=(",", ":"))) for each in originals)
-    with quantkeep.open("memory://") as keep:
-        tables = [
-            keep.backtests.tables(keep.backtests.save_result(each).task_id) for each in originals
-        ]
-    return Sample(name, originals, tables, size)
-
-
-# -- layouts ---------------------------------------------------------------------------------------
-
-Layout = Callable[[Sample], Cost]
-
-
-def raw(**options: Any) -> Layout:
-    """What pyarrow writes, told *options*; ``floats`` is the encoding of all floats."""
-
-    def measure(sample: Sample) -> Cost:
-        files: list[bytes] = []
-        write = _best(lambda: _keep(files, _raw_files(sample.tables, options)))
-        read = _best(lambda: [pq.read_table(io.BytesIO(file)) for file in files])
-        return Cost(sum(map(len, files)), write, read)
-
-    return measure
-
-
-def _raw_files(tables: Iterable[Tables], options: dict[str, Any]) -> Iterator[bytes]:
-    for each in tables:
-        for name in TABLES:
-            sink = io.BytesIO()
-            pq.write_table(getattr(each, name), sink, **_for_table(name, options))
-            yield sink.getvalue()
-
-
-def _for_table(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """``floats=ENCODING`` is spelled out for the columns of a table, integers become deltas."""
-    if "floats" not in options:
-        return options
-    plain = {key: value for key, value in options.items() if key != "floats"}
-    encodings, dictionary = {}, []
-    for column in V1[name].columns:
-        if column.kind in (Kind.INTEGER, Kind.TIMESTAMP):
-            encodings[column.name] = "DELTA_BINARY_PACKED"
-        elif column.kind is Kind.REAL and options["floats"] != "dictionary":
-            encodings[column.name] = options["floats"]
-        else:
-            dictionary.append(column.name)
-    return {**plain, "use_dictionary": dictionary, "column_encoding": encodings}
-
-
-def _keep(files: list[bytes], made: Iterator[bytes]) -> None:
-    files[:] = made
-
-
-def ours(encoding: Encoding) -> Layout:
-    """This store, checks and digests included; its records' share counts too."""
-
-    def measure(sample: Sample) -> Cost:
-        with quantkeep.open("memory://") as keep:
-            store = keep.backtests
-            given = [*_given(sample)]
-            write = _best(lambda: [store.save_result(each, encoding=encoding) for each in given])
-            read = _best(lambda: [store.tables(each["task_id"]) for each in given])
-            size = sum(_size(store, each["task_id"]) for each in given)
-        return Cost(size, write, read)
-
-    return measure
-
-
-def _given(sample: Sample) -> Iterator[dict[str, Any]]:
-    for original, tables in zip(sample.originals, sample.tables, strict=True):
-        said = {name: value for name, value in original.items() if name != "symbols"}
-        yield {**said, **{name: getattr(tables, name) for name in TABLES}}
-
-
-def _size(store: BacktestStore, task_id: str) -> int:
-    record = store.fetch(task_id)
-    assert record.file_size is not None
-    return record.file_size + len(documents.encode(record.files, Hosts()))
-
-
-def _best(work: Callable[[], object], runs: int = 3) -> float:
-    seconds = []
-    for _ in range(runs):
-        gc.collect()
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
-ZSTD = {"compression": "zstd", "compression_level": 3, "row_group_size": 100_000}
-
-LAYOUTS: dict[str, Layout] = {
-    "Snappy, 10,000 rows (the design)": raw(compression="snappy", row_group_size=10_000),
-    "Snappy, 100,000 rows": raw(compression="snappy", row_group_size=100_000),
-    "zstd 3": raw(**ZSTD),
-    "zstd 19": raw(**{**ZSTD, "compression_level": 19}),
-    "zstd 3, deltas, floats in dictionaries": raw(floats="dictionary", **ZSTD),
-    "zstd 3, deltas, floats byte-split": raw(floats="BYTE_STREAM_SPLIT", **ZSTD),
-    "zstd 3, deltas, floats plain": raw(floats="PLAIN", **ZSTD),
-    "**export**: chosen by column": ours(STANDARD),
-    "keep without leaving columns out": ours(Encoding(derive=False)),
-    "**keep** (the default)": ours(COMPACT),
-    "keep, zstd 9": ours(Encoding(level=9)),
-    "keep, zstd 19": ours(Encoding(level=19)),
-    "keep, Snappy as in the design": ours(SNAPPY),
-}
-
 
 # -- tables of figures -----------------------------------------------------------------------------
 
@@ -248,7 +102,7 @@ def _bytes(array: Any, encoding: str | None) -> int:
 def _left_out(sample: Sample, table: str, name: str) -> str:
     """In how many of the results the column follows from others."""
     with quantkeep.open("memory://") as keep:
-        records = [keep.backtests.save_result(each).record for each in _given(sample)]
+        records = [keep.backtests.save_result(each).record for each in as_given(sample)]
     files = [(record.files or {})[table] for record in records]
     count = sum(any(r["column"] == name for r in file.get("rules", ())) for file in files)
     return f"{count} of {len(files)}" if count else ""
@@ -261,17 +115,17 @@ def groups(sample: Sample) -> Iterator[str]:
     yield "|---:|---:|---:|---:|---:|"
     for rows in (10_000, 30_000, 100_000, 300_000, 1_000_000):
         with quantkeep.open("memory://") as keep:
-            store, given = keep.backtests, [*_given(sample)]
+            store, given = keep.backtests, [*as_given(sample)]
             encoding = Encoding(row_group_rows=rows)
-            write = _best(lambda: [store.save_result(e, encoding=encoding) for e in given])  # noqa: B023
-            read = _best(lambda: [store.tables(e["task_id"]) for e in given])  # noqa: B023
-            one = _best(
+            write = fastest(lambda: [store.save_result(e, encoding=encoding) for e in given])  # noqa: B023
+            read = fastest(lambda: [store.tables(e["task_id"]) for e in given])  # noqa: B023
+            one = fastest(
                 lambda: [
                     store.read(e["task_id"], SIGNALS, symbols=["S07/USDT"]).read_all()  # noqa: B023
                     for e in given  # noqa: B023
                 ]
             )
-            size = sum(_size(store, each["task_id"]) for each in given)
+            size = sum(stored_size(store, each["task_id"]) for each in given)
         yield (
             f"| {rows:,} | {size / 1e6:.2f} | {write * 1e3:,.0f} | {read * 1e3:,.0f} "
             f"| {one * 1e3:,.1f} |"

@@ -36,7 +36,12 @@ print(time.perf_counter() - t)"
 def appends(keep: Keep, raw: raw_jsonl.Trades, rows: int) -> Iterator[Figure]:
     """One by one, by the hundred, by ten thousand, and all at once."""
     made = iter(range(0, 1 << 40, 1 << 20))
-    for count, runs, target in ((1, 400, 1.5), (100, 40, 2.5), (10_000, 7, 2.5), (rows, 1, 2.5)):
+    for count, runs, target in (
+        (1, 400, 1.25),
+        (100, 40, 1.25),
+        (10_000, 7, 1.25),
+        (rows, 1, 1.25),
+    ):
         batches = [samples.trades(count, next(made)) for _ in range(runs + timing.warm_ups(runs))]
         yield race(
             f"append {count:,} trade{'s' * (count > 1)}",

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import raw_segments
 import samples
 import timing
@@ -185,9 +186,7 @@ def memory(folder: Path, rows: int) -> Iterator[Figure]:
     peaks = []
     with quantkeep.open(url) as keep:
         for portion in range(10):
-            uids = pa.array([f"{portion}-{n}" for n in range(table.num_rows)])
-            place = table.column_names.index("uid")
-            _append_arrow(keep, table.set_column(place, "uid", uids))
+            _append_arrow(keep, _later(table, portion))
             if portion in (0, 9):
                 keep.backend.compact()
                 peaks.append(_peak(url))
@@ -198,14 +197,29 @@ def memory(folder: Path, rows: int) -> Iterator[Figure]:
     )  # fmt: skip
 
 
+def _later(table: pa.Table, portion: int) -> pa.Table:
+    """The same trades, told later and under ids behind those of earlier portions."""
+    uids = pc.binary_join_element_wise(str(portion), table["uid"].cast(pa.string()), "-")
+    at = table["timestamp"]
+    span = pc.subtract(pc.max(at), pc.min(at)).cast(pa.int64()).as_py() + 1
+    later = pc.add(at.cast(pa.int64()), portion * span).cast(at.type)
+    for name, values in (("uid", uids), ("timestamp", later)):
+        place = table.column_names.index(name)
+        table = table.set_column(place, table.schema.field(place), values.cast(table[name].type))
+    return table
+
+
 def _peak(url: str) -> int:
+    """In bytes; not ``ru_maxrss``, which a child has of the process that started it."""
     program = (
-        "import resource, quantkeep\n"
+        "import re, quantkeep\n"
+        "from pathlib import Path\n"
         "from quantkeep.tape import Trade\n"
         f"keep = quantkeep.open({url!r})\n"
         "rows = sum(batch.num_rows for batch in keep.table(Trade).arrow())\n"
         "assert rows\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+        "told = Path('/proc/self/status').read_text()\n"
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', told)[1]) * 1024)\n"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     return int(said.stdout)

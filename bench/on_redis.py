@@ -61,11 +61,25 @@ def tables(keep: Keep, raw: raw_redis.Chunks, rows: int) -> Iterator[Figure]:
     )  # fmt: skip
 
 
-def _table(count: int, first: int) -> pa.Table:
-    """Trades without ids, as a backtest would hand them over."""
-    trades = [each.replace(uid=None) for each in samples.trades(count, first)]
-    wanted = arrow.schema(Trade.collection)
-    return pa.Table.from_pylist([each.as_dict() for each in trades], schema=wanted)
+def tables_with_ids(keep: Keep, raw: raw_redis.Chunks, rows: int) -> Iterator[Figure]:
+    """As :func:`tables`, and no trade is to be added twice: both sides note every id."""
+    made = [_table(rows, first, with_ids=True) for first in (0, 1 << 30)]
+    yield race(
+        f"append a table of {rows:,} trades with ids",
+        lambda run: lambda: keep.tape.append_arrow(Trade, made[run + 1]),
+        lambda run: lambda: raw.append_once(made[run + 1]),
+        runs=1, rows=rows, target=1 / 0.85,
+    )  # fmt: skip
+
+
+def _table(count: int, first: int, *, with_ids: bool = False) -> pa.Table:
+    """Trades as a backtest would hand them over, which has no ids."""
+    wanted, portions = arrow.schema(Trade.collection), []
+    for start in range(0, count, 50_000):
+        trades = samples.trades(min(50_000, count - start), first + start)
+        said = [(each if with_ids else each.replace(uid=None)).as_dict() for each in trades]
+        portions.append(pa.Table.from_pylist(said, schema=wanted))
+    return pa.concat_tables(portions).combine_chunks()
 
 
 def states(server: str) -> Iterator[Figure]:
@@ -81,6 +95,8 @@ def measured(server: str, rows: int) -> Iterator[Figure]:
         yield from tape(keep, raw_redis.Trades(server), rows)
     with quantkeep.open(f"{server}?name=tables") as keep:
         yield from tables(keep, raw_redis.Chunks(server), rows)
+    with quantkeep.open(f"{server}?name=ids") as keep:
+        yield from tables_with_ids(keep, raw_redis.Chunks(server), rows)
     yield from states(server)
     yield from workloads.opening(f"{server}?name=open", partial(raw_redis.reach, server))
 

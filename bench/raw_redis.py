@@ -94,6 +94,19 @@ class Chunks:
             pipeline.zadd("raw:chunks", {name: last})
         pipeline.execute()
 
+    def append_once(self, table: pa.Table) -> None:
+        """The same, unless one of the ids is known; asked first, and noted with each chunk."""
+        for batch in table.to_batches(max_chunksize=10_000):
+            ids = batch.column("uid").to_pylist()
+            found: Any = self.client.hmget("raw:ids", ids)
+            if any(found):
+                raise ValueError("some of these trades are there already")
+            pipeline = self.client.pipeline(transaction=True)
+            self.count += 1
+            pipeline.set(f"raw:chunk:{self.count}", _file(batch))
+            pipeline.hset("raw:ids", mapping=dict.fromkeys(ids, self.count))
+            pipeline.execute()
+
     def read(self) -> int:
         """Every row as Arrow; how many there are."""
         names: Any = self.client.zrange("raw:chunks", 0, -1)

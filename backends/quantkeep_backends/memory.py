@@ -46,6 +46,7 @@ class MemoryBackend(Backend):
     def commit(self, batch: Batch) -> Receipt:
         with self._lock:
             receipt, _ = self._model.apply(batch, self.now())
+            self._model.settle()
             return receipt
 
     def outcome(self, op_id: str) -> Receipt | None:

@@ -13,14 +13,14 @@ import polars as pl
 import pytest
 
 import quantkeep
-from quantkeep import failpoints
+from quantkeep import Corrupt, failpoints
 from quantkeep.errors import AlreadyExists
-from quantkeep_backends.parquet import _bulk, _reader
+from quantkeep_backends.parquet import _bulk, _compaction, _reader, _segments
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 
 WORKER = """
 import sys, quantkeep
-from quantkeep import failpoints
+from quantkeep import Corrupt, failpoints
 from quantkeep_conformance.records import KIT_RECORDS
 keep = quantkeep.open({"tape": sys.argv[1]}, records=KIT_RECORDS)
 failpoints.arm(sys.argv[2])
@@ -193,6 +193,33 @@ def test_the_identity_check_reads_the_key_column_once(
         assert columns == []
 
 
+def test_the_newest_rows_are_in_few_small_row_groups(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_compaction, "NEWEST_ROWS", 40)
+    monkeypatch.setattr(_segments, "NEWEST_ROWS", 40)
+    monkeypatch.setattr(_segments, "_NEWEST_GROUP", 20)
+    with opened(path) as keep:
+        for first in range(0, 300, 60):
+            append(keep, *range(first, first + 60))
+            keep.backend.compact()
+        assert numbers(keep) == [*range(300)]
+        keep.backend.compact()
+    read, groups = _reader.Reader._read, list[tuple[str, int]]()
+
+    def noted(self, segment, number, names):
+        groups.append((segment.path, number))
+        return read(self, segment, number, names)
+
+    monkeypatch.setattr(_reader.Reader, "_read", noted)
+    with opened(path) as keep:
+        keep.table(Entry).count()
+        groups.clear()
+        newest = keep.table(Entry).list(order=("revision",), limit=15, take="last")
+        assert [entry.number for entry in newest] == [*range(285, 300)]
+        assert len(groups) == 1
+
+
 def test_a_large_append_that_was_made_before_adds_nothing_and_other_content_is_refused(
     path: Path,
 ) -> None:
@@ -212,6 +239,18 @@ def test_a_large_append_that_was_made_before_adds_nothing_and_other_content_is_r
         keep.backend.remove_garbage(keep.backend.now() + 1)
         assert len(segments) >= len({*(path / "segments" / "kit_entries").iterdir()})
         assert keep.table(Entry).count() == 370
+
+
+def test_a_row_group_that_would_fill_the_memory_is_not_unpacked(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GUARANTEES case 38: what the footer claims is looked at first."""
+    filled(path)
+    with opened(path) as keep:
+        keep.backend.compact()
+        monkeypatch.setattr(_reader, "GROUP_LIMIT", 10)
+        with pytest.raises(Corrupt, match="not unpacked"):
+            keep.table(Entry).list()
 
 
 # -- readers that know nothing of us ---------------------------------------------------------------

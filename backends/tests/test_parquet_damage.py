@@ -11,9 +11,7 @@ import pytest
 
 import quantkeep
 from quantkeep import Corrupt, Where
-from quantkeep.errors import InvalidUrl
-from quantkeep_backends._files import proving
-from quantkeep_backends.parquet import _bulk, _reader
+from quantkeep_backends.parquet import _bulk
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 
 SEED = 20_261_121
@@ -293,34 +291,6 @@ def test_a_heading_that_is_damaged_at_the_end_of_the_log_closes_the_keep(path: P
         assert stream("live")(before)[-1] == (121, 159)
 
 
-def test_any_state_whose_files_are_there_can_be_read(path: Path) -> None:
-    with opened(path) as keep:
-        for number in range(8):
-            append(keep, "paper", number)
-            if number == 4:
-                keep.backend.compact()
-    for commit, count in ((3, 1), (6, 4), (7, 5), (9, 6), (11, 8)):
-        url = f"parquet:///{path}?until={commit}"
-        with quantkeep.open({"tape": url}, records=KIT_RECORDS, read_only=True) as past:
-            assert past.table(Entry).count() == count
-    with pytest.raises(quantkeep.NotFound, match="no commit 12"):
-        quantkeep.open({"tape": f"parquet:///{path}?until=12"}, records=KIT_RECORDS, read_only=True)
-    with pytest.raises(InvalidUrl, match="read_only"):
-        quantkeep.open({"tape": f"parquet:///{path}?until=3"}, records=KIT_RECORDS)
-
-
-def test_a_heading_proves_itself() -> None:
-    _, data = proving.written({"number": 7, "previous": "p"}, {"trades": [["paper"]]})
-    head, _, _ = data.partition(b"\n")
-    lost = proving.salvaged(head, 7, None)
-    assert lost is not None
-    assert lost.touched == {"trades": [["paper"]]}
-    assert proving.salvaged(head, 8, None) is None, "it is that of another commit"
-    for place in range(len(head)):
-        flipped = head[:place] + bytes([head[place] ^ 1]) + head[place + 1 :]
-        assert proving.salvaged(flipped, 7, None) is None
-
-
 # -- segments ----------------------------------------------------------------------------------
 
 
@@ -335,14 +305,3 @@ def test_what_is_beside_a_damaged_segment_can_be_read(path: Path) -> None:
         assert keep.table(Entry).fetch("default", "paper", 4).number == 3
         assert [victim.name in problem for problem in keep.backend.check()] == [True]
         assert any(victim.name in problem for problem in keep.backend.scrub())
-
-
-def test_a_row_group_that_would_fill_the_memory_is_not_unpacked(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """GUARANTEES case 38: what the footer claims is looked at first."""
-    filled(path, "compacted")
-    with opened(path) as keep:
-        monkeypatch.setattr(_reader, "GROUP_LIMIT", 10)
-        with pytest.raises(Corrupt, match="not unpacked"):
-            keep.table(Entry).list()

@@ -4,16 +4,25 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
 import quantkeep
 from quantkeep import NotFound
-from quantkeep.errors import Busy, FormatTooNew, InvalidUrl, PermissionDenied, Regression
-from quantkeep_backends._files import log
+from quantkeep.errors import (
+    Busy,
+    FormatTooNew,
+    InvalidUrl,
+    PermissionDenied,
+    Regression,
+    Unavailable,
+)
+from quantkeep_backends._files import log, proving
 from quantkeep_backends._files.local import LocalFiles
 from quantkeep_backends.parquet import _blobs, _manifest
 from quantkeep_conformance.records import KIT_RECORDS, Entry
@@ -108,6 +117,28 @@ def test_an_older_backup_under_a_live_handle_is_noticed(tmp_path: Path) -> None:
                 numbers(keep)
 
 
+def test_an_older_backup_is_noticed_also_behind_a_reading_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "k"
+
+    def fails(_: LocalFiles, folder: str, after: str = "") -> Iterator[Any]:
+        raise Unavailable(f"{folder} {after}")
+
+    with opened(path) as keep:
+        append(keep, 1)
+        shutil.copytree(path, tmp_path / "backup")
+        append(keep, 2)
+        shutil.rmtree(path)
+        shutil.copytree(tmp_path / "backup", path)
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalFiles, "entries", fails)
+            with pytest.raises(Unavailable):
+                numbers(keep)
+        with pytest.raises(Regression):
+            numbers(keep)
+
+
 def test_a_writer_that_slept_through_a_compaction_does_not_write_into_the_past(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +187,35 @@ def test_opening_reads_only_the_manifest_and_what_is_behind_it(
     with opened(path) as keep:
         assert numbers(keep) == [*range(61)]
         assert append(keep, 7).added == 0
+
+
+def test_any_state_whose_files_are_there_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    with opened(path) as keep:
+        for number in range(8):
+            append(keep, number)
+            if number == 4:
+                keep.backend.compact()
+    for commit, count in ((3, 1), (6, 4), (7, 5), (9, 6), (11, 8)):
+        url = f"parquet:///{path}?until={commit}"
+        with quantkeep.open({"tape": url}, records=KIT_RECORDS, read_only=True) as past:
+            assert past.table(Entry).count() == count
+    with pytest.raises(quantkeep.NotFound, match="no commit 12"):
+        quantkeep.open({"tape": f"parquet:///{path}?until=12"}, records=KIT_RECORDS, read_only=True)
+    with pytest.raises(InvalidUrl, match="read_only"):
+        quantkeep.open({"tape": f"parquet:///{path}?until=3"}, records=KIT_RECORDS)
+
+
+def test_a_heading_proves_itself() -> None:
+    _, data = proving.written({"number": 7, "previous": "p"}, {"trades": [["paper"]]})
+    head, _, _ = data.partition(b"\n")
+    lost = proving.salvaged(head, 7, None)
+    assert lost is not None
+    assert lost.touched == {"trades": [["paper"]]}
+    assert proving.salvaged(head, 8, None) is None, "it is that of another commit"
+    for place in range(len(head)):
+        flipped = head[:place] + bytes([head[place] ^ 1]) + head[place + 1 :]
+        assert proving.salvaged(flipped, 7, None) is None
 
 
 # -- places that are no keep -----------------------------------------------------------------------

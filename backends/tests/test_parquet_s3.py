@@ -5,7 +5,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Barrier, Thread
 
 import pytest
@@ -14,12 +13,6 @@ import quantkeep
 from quantkeep import Capability, OutcomeUnknown
 from quantkeep.errors import (
     Corrupt,
-    DurabilityNotMet,
-    InvalidUrl,
-    NotFound,
-    ReadOnly,
-    Unavailable,
-    Unsupported,
 )
 from quantkeep.url import Url
 from quantkeep_backends._files.medium import Entry as Seen
@@ -279,88 +272,3 @@ def test_a_blob_staged_again_while_gc_removes_it_stays(
     _blobs.delete(files, digest, long_after)
     assert _blobs.read(files, digest) is None
     _blobs.delete(files, digest, long_after)
-
-
-# -- what is refused -------------------------------------------------------------------------------
-
-
-class _Careless(BaseHTTPRequestHandler):
-    """An S3 of sorts, that takes no notice of conditions."""
-
-    protocol_version = "HTTP/1.1"
-    objects: dict[str, bytes]
-
-    def do_PUT(self) -> None:
-        self.objects[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(200)
-
-    def do_GET(self) -> None:
-        self._answer(200 if self.path in self.objects else 404)
-
-    def _answer(self, status: int) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.send_header("ETag", '"x"')
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Be silent."""
-
-
-def test_a_store_without_conditional_put_is_refused_with_the_reason() -> None:
-    handler = type("Handler", (_Careless,), {"objects": {}})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as careless:
-        Thread(target=careless.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{careless.server_port}"
-        with pytest.raises(Unsupported, match=r"If-None-Match.*single_writer=yes"):
-            opened(f"parquet+s3://bucket/keep?endpoint_url={endpoint}&key=k&secret=s")
-        careless.shutdown()
-
-
-def test_a_server_that_is_not_there_is_unavailable_and_says_no_secret() -> None:
-    port = servers.free_port()
-    url = f"parquet+s3://b/k?endpoint_url=http://127.0.0.1:{port}&key=k&secret=c4n4ry&timeout=1"
-    with pytest.raises(Unavailable) as caught:
-        opened(url)
-    assert "c4n4ry" not in f"{caught.value} {caught.value.__cause__}"
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "why"),
-    [
-        (("//quantkeep/", "//no-such-bucket/"), NotFound, "no bucket"),
-        (("secret=", "sceret="), InvalidUrl, "sceret"),
-        (("//quantkeep/", "//user:pw@quantkeep/"), InvalidUrl, "key"),
-    ],
-)
-def test_what_is_wrong_with_a_url_is_said(
-    url: str, change: tuple[str, str], error: type[Exception], why: str
-) -> None:
-    with pytest.raises(error, match=why):
-        opened(url.replace(*change, 1))
-
-
-def test_other_file_systems_are_for_a_single_writer_alone() -> None:
-    place = f"parquet+memory://{uuid.uuid4().hex}/k"
-    with pytest.raises(Unsupported, match="single_writer=yes"):
-        opened(place)
-    with pytest.raises(DurabilityNotMet):
-        opened(f"{place}?single_writer=yes", durability="process")
-    with opened(f"{place}?single_writer=yes") as first:
-        append(first, 1)
-        first.backend.compact()
-        append(first, 2)
-        with opened(f"{place}?single_writer=yes") as second:
-            assert numbers(second) == [1, 2]
-            append(second, 3)
-            with pytest.raises(ReadOnly, match="single writer"):
-                append(first, 4)
-            assert numbers(second) == [1, 2, 3]
-
-
-def test_an_s3_of_a_single_writer_needs_no_conditions(url: str) -> None:
-    with opened(f"{url}&single_writer=yes") as keep:
-        append(keep, 1)
-        assert Capability.MULTI_PROCESS not in keep.backend.capabilities
-    with opened(f"{url}&single_writer=yes") as keep:
-        assert numbers(keep) == [1]

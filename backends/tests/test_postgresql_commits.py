@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from quantkeep.errors import (
     StaleOwner,
     StillReferenced,
 )
+from quantkeep.tape import Trade
 
 
 @quantkeep.record("desks", key=("name",), stream=("name",))
@@ -103,6 +105,46 @@ def test_a_single_write_is_one_trip(keep: Keep) -> None:
     assert trips(keep, lambda: keep.commit(table.put(Desk(name="d", value=9.0)))) == 1
     at = table.get("d").revision
     assert trips(keep, lambda: keep.commit(table.put(Desk(name="d"), AtRevision(at)))) == 1
+
+
+def plans(keep: Keep, words: str) -> Iterator[str]:
+    """How the server goes about statements that it was asked already, whatever their values."""
+    pool = keep.backend.engine._database.pool  # type: ignore[attr-defined]
+    link = pool.take()
+    try:
+        sql = (
+            "SELECT name, cardinality(parameter_types) FROM pg_prepared_statements "
+            "WHERE statement LIKE '%' || $1 || '%'"
+        )
+        link.script("SET plan_cache_mode = force_generic_plan")
+        for name, count in link.run(sql, [words]).fetchall():
+            values = ", ".join(["NULL"] * count)
+            lines = link.connection.execute(f"EXPLAIN EXECUTE {name}({values})").fetchall()
+            yield "\n".join(line for (line,) in lines)
+    finally:
+        link.script("RESET plan_cache_mode")
+        pool.give(link)
+
+
+def test_identities_are_found_by_their_index(keep: Keep) -> None:
+    """Even by a plan that was made when the table was empty, and every index as good."""
+
+    def trade(uid: str) -> Trade:
+        return Trade(
+            mode="paper", uid=uid, timestamp=datetime(2026, 1, 1, tzinfo=UTC), symbol="BTC",
+            side="LONG", action="OPEN", qty=1.0,
+        )  # fmt: skip
+
+    for n in range(8):
+        keep.tape.append(trade(f"s{n}"))
+        keep.tape.append([trade(f"p{n}"), trade(f"q{n}")])
+    found = [*plans(keep, "ON CONFLICT"), *plans(keep, "WITH ORDINALITY")]
+    asking = [plan for plan in found if " on trades" in plan]
+    assert len(asking) >= 2
+    for plan in asking:
+        scans = [line for line in plan.splitlines() if "Scan" in line and " on trades" in line]
+        assert scans, plan
+        assert all("uq_trades_identity" in line for line in scans), plan
 
 
 def test_a_batch_is_two_trips(keep: Keep) -> None:

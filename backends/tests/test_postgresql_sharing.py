@@ -100,6 +100,22 @@ def test_its_connections_wait_for_other_writers_as_the_url_says(
     assert locks(engine) == before, "a guest left its settings behind"
 
 
+def test_somebody_drops_prepared_statements(engine: sa.Engine, postgresql_schema: str) -> None:
+    url = f"postgresql://?schema={postgresql_schema}"
+    with quantkeep.open({"tape": url}, records=[Mark], plugins=[using(engine)]) as keep:
+        table = keep.table(Mark)
+        for n, work in enumerate(
+            (lambda: table.get("m0"), lambda: keep.commit(table.put(Mark(name="x"))))
+        ):
+            keep.commit(table.put(Mark(name=f"m{n}")))
+            table.get("m0")
+            with engine.connect() as connection:
+                connection.execute(sa.text("DEALLOCATE ALL"))
+            work()
+        keep.commit(*(table.put(Mark(name=f"{n}")) for n in range(3)))
+        assert table.count() == 6
+
+
 def test_a_frozen_server_is_given_up(postgresql_schema: str) -> None:
     with servers.postgresql() as server:
         assert server.process is not None

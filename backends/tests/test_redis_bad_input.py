@@ -23,7 +23,7 @@ from quantkeep import Durability, QuantkeepError
 from quantkeep.errors import Corrupt, InvalidUrl, PermissionDenied, Unavailable
 from quantkeep.tape import Trade
 from quantkeep.url import Url
-from quantkeep_backends.redis import quantkeep_scratch_discard
+from quantkeep_backends.redis import packing, quantkeep_scratch_discard, staging
 from quantkeep_backends.redis.settings import settings_of
 from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry
@@ -87,7 +87,9 @@ def test_a_user_of_our_keys_alone_may_use_them(guarded):
         assert keep.backend.durability is Durability.DISK
 
 
-def test_the_commands_in_the_documentation_are_enough(guarded):
+def test_the_commands_in_the_documentation_are_enough(guarded, monkeypatch):
+    monkeypatch.setattr(packing, "RESERVED", 500)
+    monkeypatch.setattr(staging, "_INLINE", 1_000)
     page = (Path(__file__).parents[2] / "docs" / "redis-keys.md").read_text()
     said = page.partition("the commands `")[2].partition(").")[0]
     commands = ["+" + word.lower() for word in re.findall(r"[A-Z]{2,}(?:\|[A-Z]+)?", said)]
@@ -103,6 +105,11 @@ def test_the_commands_in_the_documentation_are_enough(guarded):
         keep.tape.append(trades, op_id="once")
         for each in trades[:3]:
             keep.tape.append(each.replace(uid=None))
+        keep.tape.append(trades[300:])
+        keep.tape.append([each.replace(uid=f"more {n}") for n, each in enumerate(trades)])
+        keep.backend.compact()
+        assert keep.backend.sizes()["bytes"] > 0
+        assert not keep.backend.remove_garbage(keep.backend.now())
         keep.tape.prune(datetime(2031, 1, 1, tzinfo=UTC))
         keep.backend.put_blob("00" * 32, b"x")
         keep.backend.delete_blob("00" * 32)

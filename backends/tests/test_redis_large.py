@@ -14,10 +14,10 @@ import redis
 import quantkeep
 from quantkeep import Keep
 from quantkeep.batch import Append, Batch
-from quantkeep.errors import AlreadyExists, Unavailable
-from quantkeep_backends.redis import chunks, packing, sealing, staging
+from quantkeep.errors import AlreadyExists, TooLarge, Unavailable
+from quantkeep_backends.redis import batches, chunks, packing, sealing, staging
 from quantkeep_backends.redis.opening import discard
-from quantkeep_conformance.records import KIT_RECORDS, Entry
+from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 
 KINDS = ["redis_server", "valkey_server"]
 
@@ -242,13 +242,28 @@ def test_segments_do_not_pile_up(url, small, monkeypatch):
         assert append(keep, *range(1_200)).added == 0
 
 
+def test_what_would_keep_all_others_waiting_is_refused(url, small, monkeypatch):
+    monkeypatch.setattr(batches, "MOST", 30)
+    with opened(url) as keep:
+        one = Append(Entry.collection, keep.table(Entry).sealed(entries(1)))
+        many = Append(Entry.collection, keep.table(Entry).sealed(entries(*range(100))))
+        with pytest.raises(TooLarge, match="in portions"):
+            keep.backend.commit(Batch((one, many)))
+        puts = [keep.table(Setting).put(Setting(owner="a", name=f"{n}")) for n in range(31)]
+        with pytest.raises(TooLarge, match="31 records"):
+            keep.commit(*puts)
+        assert numbers(keep) == []
+        keep.commit(*puts[:30])
+        assert append(keep, *range(100)).added == 100
+
+
 # -- what dies -------------------------------------------------------------------------------------
 
 WRITER = """
 import sys, quantkeep
 from quantkeep import failpoints
-from quantkeep_backends.redis import chunks, packing, staging
-from quantkeep_conformance.records import KIT_RECORDS, Entry
+from quantkeep_backends.redis import batches, chunks, packing, staging
+from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 packing.RESERVED, staging._PIECE, chunks.LEAST, chunks.ROWS, staging._INLINE = 50, 30, 20, 40, 0
 with quantkeep.open(sys.argv[1], records=KIT_RECORDS) as keep:
     failpoints.arm(sys.argv[2])

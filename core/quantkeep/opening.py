@@ -165,11 +165,13 @@ def _driver_missing(name: str, error: ModuleNotFoundError) -> DriverMissing:
 
 
 def _unknown(url: Url) -> UnknownBackend:
+    from difflib import get_close_matches
     from importlib.metadata import entry_points
 
-    installed = ", ".join(sorted({ep.name for ep in entry_points(group=BACKENDS)}))
+    scheme, names = url.parts.scheme, sorted({ep.name for ep in entry_points(group=BACKENDS)})
+    meant = "".join(f"; did you mean {name}://?" for name in get_close_matches(scheme, names, n=1))
     return UnknownBackend(
-        f"no backend answers to {url.parts.scheme}://; installed are {installed or 'none'}"
+        f"no backend answers to {scheme}://; installed are {', '.join(names) or 'none'}{meant}"
     )
 
 

@@ -159,7 +159,7 @@ class Sealer:
                 check_value(part, self._name, name)
         for place in self._indexed_texts:
             part = row[place]
-            if isinstance(part, str):
+            if isinstance(part, str) and len(part) * 4 > KEY_BYTES:
                 check_key(part, self._name, self._collection.names[place])
 
     def _complain(self, row: Row) -> None:

@@ -40,6 +40,7 @@ CANARY = "s3cr3t-c4n4ry"
         ({"default": "memory://", "durability": "x"}, InvalidUrl, "expected one of memory, proc"),
         ({"tape": "nosuch://"}, UnknownBackend, "no backend answers to nosuch://; installed are"),
         ("nosuch+s3://x", UnknownBackend, "no backend answers to nosuch\\+s3://"),
+        ("postgres://h/x", UnknownBackend, r"did you mean postgresql://\?"),
         ("memory://?a=1&a=2", InvalidUrl, "gives an option twice"),
         ("json://host/x", InvalidUrl, "write json:///host/x for a path"),
         ("json:///", InvalidUrl, "expected a path"),

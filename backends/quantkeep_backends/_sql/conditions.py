@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from quantkeep.collection import Collection
 from quantkeep.columns import CANONICAL_TYPES, Column, Scalar
-from quantkeep.query import Condition, Exists, Where
+from quantkeep.query import Condition, Exists, Where, column_of
 from quantkeep_backends._sql.engine import Engine, Expression
 from quantkeep_backends._sql.statements import Slots
 from quantkeep_backends._sql.tables import Layout
@@ -38,8 +38,6 @@ NEVER: Final = Term(("never",))
 
 def term(engine: Engine, collection: Collection, condition: Condition) -> Term:
     """The term of a bound *condition* on *collection*."""
-    from quantkeep.query import column_of
-
     if isinstance(condition, Exists):
         return _exists(engine, condition)
     column = column_of(collection, condition.column)
@@ -230,8 +228,6 @@ def after(
     cursor: Sequence[Scalar],
 ) -> tuple[Shape, tuple[Any, ...]]:
     """Shape and values of "behind *cursor* in this order"."""
-    from quantkeep.query import column_of
-
     shape = tuple(
         (name, down, value is None) for (name, down), value in zip(ordering, cursor, strict=True)
     )

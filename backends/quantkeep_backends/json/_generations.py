@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from quantkeep.collection import Key
 from quantkeep.errors import Corrupt, Regression
@@ -18,7 +18,7 @@ from quantkeep.model import HeldShelf, Model
 from quantkeep.progress import counted
 from quantkeep_backends._files import durable
 from quantkeep_backends.json._damage import OPERATIONS
-from quantkeep_backends.json._folder import Folder, is_unfinished
+from quantkeep_backends.json._folder import Folder, Heading, is_unfinished
 from quantkeep_backends.json._lines import (
     Damaged,
     Language,
@@ -31,41 +31,58 @@ from quantkeep_backends.json._lines import (
     write_key,
 )
 
+_OPERATIONS: Final = "operations.jsonl"
 
-def write(folder: Folder, generation: int, model: Model) -> None:
-    """Write *model* as the records of *generation*, with an empty journal behind them."""
-    records = folder.records(generation)
-    if records.exists():
-        shutil.rmtree(records)  # what a crashed compaction left
-    durable.make_folder(records)
-    shelves = counted(model.shelves.items(), "writing collections", len(model.shelves))
-    for name, shelf in shelves:
-        passing("json.compact.collection")
-        durable.create(file_of(records, name), _file(_shelf_lines(shelf)))
-    operations = [Operation(i, d, r.to_json()) for i, (d, r) in model.operations.items()]
-    lines = (dumps([o.op_id, o.digest.hex(), o.receipt]) for o in operations)
-    durable.create(records / "operations.jsonl", _file(lines))
-    durable.sync_folder(records)
+
+def write(folder: Folder, generation: int, model: Model) -> tuple[str, ...]:
+    """Write *model* as the records of *generation*, with an empty journal behind them.
+
+    The names of the files are returned: there is none for what is empty.
+    """
+    discard(folder, generation)
+    written = _write_records(folder.records(generation), model)
     passing("json.compact.journal")
     durable.replace(folder.journal(generation), b"")
+    return written
 
 
-def read(folder: Folder, generation: int, model: Model, language: Language) -> dict[str, Corrupt]:
-    """Fill *model* with the records of *generation*; what is damaged is told by collection.
+def discard(folder: Folder, generation: int) -> None:
+    """Take away what is there of the records of *generation*, which no heading names."""
+    records = folder.records(generation)
+    if records.exists():
+        shutil.rmtree(records)
+
+
+def _write_records(records: Path, model: Model) -> tuple[str, ...]:
+    durable.make_folder(records)
+    held = {name: shelf for name, shelf in model.shelves.items() if shelf.heads}
+    for name, shelf in counted(held.items(), "writing collections", len(held)):
+        passing("json.compact.collection")
+        durable.create(records / file_of(name), _file(_shelf_lines(shelf)))
+    operations = [Operation(i, d, r.to_json()) for i, (d, r) in model.operations.items()]
+    lines = (dumps([o.op_id, o.digest.hex(), o.receipt]) for o in operations)
+    durable.create(records / _OPERATIONS, _file(lines))
+    durable.sync_folder(records)
+    return (*map(file_of, held), _OPERATIONS)
+
+
+def read(folder: Folder, heading: Heading, model: Model, language: Language) -> dict[str, Corrupt]:
+    """Fill *model* with the records of a generation; what is damaged is told by collection.
 
     An error names the file and the line, and is a :class:`Regression` where the file is gone.
     """
     damage: dict[str, Corrupt] = {}
     if not model.shelves:
         return damage  # a keep that was just made: its first collections begin another generation
-    records = folder.records(generation)
-    for name, shelf in counted(model.shelves.items(), "reading collections", len(model.shelves)):
+    records, files = folder.records(heading.generation), heading.files
+    held = {n: s for n, s in model.shelves.items() if files is None or file_of(n) in files}
+    for name, shelf in counted(held.items(), "reading collections", len(held)):
         try:
-            _read_shelf(shelf, language.shapes[name], file_of(records, name))
+            _read_shelf(shelf, language.shapes[name], records / file_of(name))
         except Corrupt as error:
             damage[name] = error
     try:
-        _read_operations(model, records / "operations.jsonl")
+        _read_operations(model, records / _OPERATIONS)
     except Corrupt as error:
         damage[OPERATIONS] = error
     return damage
@@ -85,9 +102,9 @@ def _read_operations(model: Model, path: Path) -> None:
             raise _corrupt(path, number, error) from None
 
 
-def file_of(records: Path, name: str) -> Path:
-    """The file of the collection *name*."""
-    return records / ("operations.records.jsonl" if name == "operations" else f"{name}.jsonl")
+def file_of(name: str) -> str:
+    """The name of the file of a collection."""
+    return "operations.records.jsonl" if name == "operations" else f"{name}.jsonl"
 
 
 def sweep(folder: Folder, generation: int) -> None:

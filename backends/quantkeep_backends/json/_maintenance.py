@@ -16,16 +16,11 @@ from quantkeep_backends.json._lines import Damaged, corrupt, unchecked
 
 
 def scrub(folder: Folder, generation: int) -> Iterator[str]:
-    """Read every file beside *generation*: the one before, and all blobs."""
-    current = (folder.heading_path, folder.journal(generation))
+    """Read what is beside *generation*: the one before, and all blobs; not what a crash left."""
     with durable.told(str(folder.path)):
-        files = sorted(
-            path
-            for path in folder.path.rglob("*")
-            if path.is_file()
-            and path not in current
-            and folder.generation_of(path.parent.name) != generation
-        )
+        files = [*sorted(path for path in folder.path.glob("blobs/??/*") if path.is_file())]
+        files += sorted(folder.records(generation - 1).glob("*.jsonl"))
+        files += [path for path in [folder.journal(generation - 1)] if path.exists()]
     for path in counted(files, "reading files", len(files)):
         try:
             _check(folder, path)
@@ -34,13 +29,13 @@ def scrub(folder: Folder, generation: int) -> Iterator[str]:
 
 
 def _check(folder: Folder, path: Path) -> None:
-    if path.parent.parent == folder.path / "blobs":
+    if path.parent == folder.path:
+        _check_journal(path)
+    elif folder.generation_of(path.parent.name) is None:
         _check_blob(path)
-    elif folder.generation_of(path.parent.name) is not None:
+    else:
         for _ in _generations.lines_of(path, None):
             pass
-    elif folder.generation_of(path.name) is not None:
-        _check_journal(path)
 
 
 def _check_blob(path: Path) -> None:

@@ -2,17 +2,19 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 
 import attrs
 
 from quantkeep import schema
-from quantkeep.errors import QuantkeepError, Regression, WriterPoisoned
+from quantkeep.errors import Corrupt, QuantkeepError, Regression, WriterPoisoned
 from quantkeep.failpoints import passing
 from quantkeep.model import Effect, Model
 from quantkeep_backends._files import durable
 from quantkeep_backends.json import _generations
+from quantkeep_backends.json._acknowledged import NAME, Acknowledged
+from quantkeep_backends.json._acknowledged import read as acknowledged
 from quantkeep_backends.json._damage import Damage, SoundModel
 from quantkeep_backends.json._folder import Folder, Heading
 from quantkeep_backends.json._journal import Journal
@@ -46,13 +48,26 @@ class Replica:
         self._doubted = False  # an interruption may have left the model half way
         self._open = False
         self._seen = 0
+        self._acknowledged: Acknowledged | None = None
         try:
+            wanted = acknowledged(folder.path)  # before all else: others may be writing
             self._load()
             self._identity = self.heading.identity
             self.level()
+            self._check_whole(wanted)
         except BaseException:
             self.close()
             raise
+
+    def _check_whole(self, wanted: int) -> None:
+        found, path, said = self.journal.number, self.journal.path, self._folder.path / NAME
+        if found < wanted:
+            raise Corrupt(
+                f"{path} ends with commit {found:,}, and commit {wanted:,} was acknowledged: it "
+                "was cut short, or is of an older backup than the folder. Restore the whole folder "
+                f"from a backup, or remove {said} to go on without what is lost",
+                locator=str(path),
+            )
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -115,12 +130,12 @@ class Replica:
         collections = schema.understand(heading.description) if heading.description else []
         model, language = Model(), Language({c.name: c for c in collections})
         model.ensure(collections)
-        damage = _generations.read(self._folder, heading.generation, model, language)
+        damage = _generations.read(self._folder, heading, model, language)
         if damage and not self._lenient:
             raise next(iter(damage.values()))
         path = self._folder.journal(heading.generation)
         journal = Journal(path, heading.commits, writable=self._writable)
-        self.close()
+        self._let_go()
         self.heading, self.damage, self._language = heading, damage, language
         self.model = SoundModel(model, damage) if damage else model
         self.journal, self._open = journal, True
@@ -166,7 +181,15 @@ class Replica:
         except BaseException:  # the line may be whole, or not
             self._doubted = True
             raise
+        self.model.settle()
+        self._acknowledge()
         self._seen = self.journal.number
+
+    def _acknowledge(self) -> None:
+        with suppress(QuantkeepError):  # the commit stands without it
+            if self._acknowledged is None:
+                self._acknowledged = Acknowledged(self._folder.path)
+            self._acknowledged.write(self.journal.number)
 
     @property
     def has_outgrown(self) -> bool:
@@ -212,18 +235,34 @@ class Replica:
             self.model.ensure(schema.understand(heading.description))
         if change is not None:
             change(self.model)
-        _generations.write(self._folder, heading.generation, self.model)
-        passing("json.compact.heading")
-        self._folder.write(heading)
+        try:
+            files = _generations.write(self._folder, heading.generation, self.model)
+            passing("json.compact.heading")
+            self._folder.write(attrs.evolve(heading, files=files))
+        except (OSError, QuantkeepError):
+            self._discard(heading.generation)
+            raise
         passing("json.compact.done")
         _generations.sweep(self._folder, heading.generation)
+
+    def _discard(self, generation: int) -> None:
+        """Make room again, if the generation that could not be written all has not begun."""
+        with suppress(OSError, QuantkeepError):
+            if self._folder.heading().generation < generation:
+                _generations.discard(self._folder, generation)
 
     def poison(self, error: WriterPoisoned) -> None:
         """Let nothing be read or written through this handle any more."""
         self._poisoned = error
 
     def close(self) -> None:
-        """Let go of the journal; idempotent."""
+        """Let go of all files; idempotent."""
+        self._let_go()
+        if self._acknowledged is not None:
+            self._acknowledged.close()
+            self._acknowledged = None
+
+    def _let_go(self) -> None:
         if self._open:
             self.journal.close()
             self._open = False

@@ -1,7 +1,7 @@
 """Large appends: rows that become segments, before the commit that makes them visible."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import length_hint
 from typing import Any, Final
@@ -15,7 +15,8 @@ from quantkeep.collection import Collection, Key, SealedRow
 from quantkeep.contract import taken
 from quantkeep.model import Group, arranger
 from quantkeep_backends.parquet._columns import canonical_table, canonical_type, file_table
-from quantkeep_backends.parquet._segments import Segment, portions
+from quantkeep_backends.parquet._hashes import Hashes
+from quantkeep_backends.parquet._segments import Ends, Segment, portions
 from quantkeep_backends.parquet._shelf import LogShelf
 
 LARGE: Final = 1_000  # rows: from here on, a file of their own costs less than the log
@@ -60,12 +61,13 @@ def append(shelf: LogShelf, write: Append, now: int, write_segment: Write) -> Ou
         AlreadyExists: a row's identity is stored with other content.
     """
     given = _given(shelf.collection, write, now)
-    if not any(_may_repeat(shelf, group, given) for group in _groups(shelf.collection)):
-        return _added(shelf, given, write_segment)
+    hashes: dict[Group, Hashes] = {}
+    if not any(_may_repeat(shelf, group, given, hashes) for group in _groups(shelf.collection)):
+        return _added(shelf, given, write_segment, hashes)
     fresh, places = _resolved(shelf, given)
     if not fresh:
         return Outcome([-place for place in places], 0)
-    outcome = _added(shelf, given.taken(fresh), write_segment)
+    outcome = _added(shelf, given.taken(fresh), write_segment, {})
     given_revisions = outcome.revisions
     return Outcome([-p if p < 0 else given_revisions[p] for p in places], len(fresh))
 
@@ -123,15 +125,29 @@ def _lists(collection: Collection, group: Group, table: pa.Table) -> list[list[A
     return [table.column(collection.places[name]).to_pylist() for name in names]
 
 
-def _may_repeat(shelf: LogShelf, group: Group, given: _Given) -> bool:
-    """Whether two rows may have the same in *group*, or one has what is stored already."""
+def _may_repeat(shelf: LogShelf, group: Group, given: _Given, hashes: dict[Group, Hashes]) -> bool:
+    """Whether two rows may have the same in *group*, or one has what is stored already.
+
+    The hashes of what each row has there are put into *hashes*, if they had to be computed.
+    """
     if _is_apart(shelf, group, given.table):
         return False
-    values = [*zip(*_lists(shelf.collection, group, given.table), strict=True)]
-    if group[0] == "":
+    lists = _lists(shelf.collection, group, given.table)
+    values: Iterable[Key] = zip(*lists, strict=True)
+    if group[0] == "" and any(None in identity for identity in lists[-len(group) + 1 :]):
         width = len(shelf.collection.stream)
-        values = [value for value in values if None not in value[width:]]
-    return bool(values) and (len(set(values)) < len(values) or shelf.may_be_held(group, values))
+        values = (value for value in values if None not in value[width:])
+    else:
+        hashes[group] = []
+    found = hashes.get(group, [])
+    found.extend(map(hash, values))
+    known = set(found)
+    return len(known) < len(found) or shelf.may_be_held(group, known, _ends(lists))
+
+
+def _ends(lists: Sequence[Sequence[Any]]) -> list[Ends]:
+    """The least and the greatest of each column; ``None`` where there are nulls."""
+    return [None if not each or None in each else (min(each), max(each)) for each in lists]
 
 
 def _is_apart(shelf: LogShelf, group: Group, table: pa.Table) -> bool:
@@ -198,7 +214,9 @@ def _place(
 # -- adding ----------------------------------------------------------------------------------------
 
 
-def _added(shelf: LogShelf, given: _Given, write_segment: Write) -> Outcome:
+def _added(
+    shelf: LogShelf, given: _Given, write_segment: Write, hashes: Mapping[Group, Hashes]
+) -> Outcome:
     collection = shelf.collection
     revisions = _revisions(shelf, given.table)
     stamps = [
@@ -208,7 +226,10 @@ def _added(shelf: LogShelf, given: _Given, write_segment: Write) -> Outcome:
         pa.repeat(pa.scalar(collection.schema_version, pa.int64()), given.table.num_rows),
     ]
     table = file_table(collection, given.table, stamps)
-    shelf.join([write_segment(collection, part) for part in portions(table)])
+    segments = [write_segment(collection, part) for part in portions(table)]
+    shelf.join(segments)
+    for group, known in hashes.items():
+        shelf.learn(group, segments, known)
     return Outcome(revisions, given.table.num_rows)
 
 

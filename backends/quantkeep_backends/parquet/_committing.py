@@ -53,7 +53,7 @@ class Committer:
             operation = _entries.Operation(batch.op_id, *tables.operations[batch.op_id])
         if not effects and not segments and operation is None:
             return None
-        collections = self._replica.collections
+        collections = self._replica.state.collections
         return _entries.entry(collections, receipt.at, effects, segments, operation)
 
     def insist(self, change: Change) -> None:
@@ -68,8 +68,8 @@ class Committer:
                 passing("parquet.commit.begin")
             for _ in self._tries():
                 tables = self._replica.level()
-                self._replica.harms.check_writable()
-                tables.position.number = self._replica.log.number + 1
+                self._replica.state.harms.check_writable()
+                tables.position.number = self._replica.state.log.number + 1
                 if self._changed(tables, change):
                     return
         raise Busy(

@@ -22,17 +22,16 @@ from quantkeep_backends.parquet import _manifest
 from quantkeep_backends.parquet._columns import keys_of, table_of
 from quantkeep_backends.parquet._manifest import Manifest, Reference, Shelved
 from quantkeep_backends.parquet._reader import Reader
-from quantkeep_backends.parquet._replica import Replica
 from quantkeep_backends.parquet._scalars import write_row
 from quantkeep_backends.parquet._segments import (
     NEWEST_ROWS,
     SEGMENT_ROWS,
     Segment,
-    sorted_by_time,
-    sorted_for_reading,
     write,
 )
 from quantkeep_backends.parquet._shelf import LogShelf
+from quantkeep_backends.parquet._sorting import sorted_by_time, sorted_for_reading
+from quantkeep_backends.parquet._state import State
 from quantkeep_backends.parquet._tables import OPERATIONS, Operations
 
 
@@ -81,13 +80,13 @@ class _Part:
 class Folding:
     """A compaction of the state as it is when this is made; the caller holds the handle's lock."""
 
-    def __init__(self, files: Files, replica: Replica) -> None:
+    def __init__(self, files: Files, state: State) -> None:
         self._files = files
-        self._reader: Reader = replica.tables.reader
-        self._parts = [*_parts(replica)]
+        self._reader: Reader = state.tables.reader
+        self._parts = [*_parts(state)]
         self._damaged: list[dict[str, Any]] = []
         self._manifest = Manifest(
-            replica.log.number, replica.log.proof, replica.identity, replica.description, {}
+            state.log.number, state.log.proof, state.identity, state.description, {}
         )
 
     def written(self) -> Written:
@@ -136,25 +135,25 @@ def _step(files: Files, name: str) -> None:
 # -- what is to be done ----------------------------------------------------------------------------
 
 
-def _parts(replica: Replica) -> Iterator[_Part]:
-    for shelf in replica.tables.shelves.values():
+def _parts(state: State) -> Iterator[_Part]:
+    for shelf in state.tables.shelves.values():
         if isinstance(shelf, LogShelf):
             yield _of_log(shelf, [*shelf.rows.values()])
-        elif (known := _unchanged(replica, shelf.collection.name)) is not None:
+        elif (known := _unchanged(state, shelf.collection.name)) is not None:
             yield _Part(shelf.collection, dict(shelf.heads), known, (), (), {})
         else:
             rows = sorted(shelf.rows.items(), key=lambda item: [*map(_order, item[0])])
             kept = [row for _, row in rows]
             yield _Part(shelf.collection, dict(shelf.heads), (), (), kept, {})
-    yield _of_operations(replica.tables.operations)
+    yield _of_operations(state.tables.operations)
 
 
-def _unchanged(replica: Replica, name: str) -> Sequence[Segment] | None:
+def _unchanged(state: State, name: str) -> Sequence[Segment] | None:
     """The segments of a keyed collection that has not changed since they were written."""
-    base = replica.base
-    if base is None or name not in base.collections or name in replica.tables.spoiled:
+    base = state.base
+    if base is None or name not in base.collections or name in state.tables.spoiled:
         return None
-    changed = replica.touched.get(name, 0) > base.commit
+    changed = state.touched.get(name, 0) > base.commit
     damaged = any(row["collection"] == name for row in base.damaged)
     return None if changed or damaged else base.collections[name].segments
 

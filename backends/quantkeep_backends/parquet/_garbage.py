@@ -20,7 +20,7 @@ from quantkeep_backends._files.medium import Entry, Files
 from quantkeep_backends.parquet import _blobs, _manifest, _segments
 from quantkeep_backends.parquet._entries import segments_of
 from quantkeep_backends.parquet._manifest import Manifest, Reference
-from quantkeep_backends.parquet._replica import Replica
+from quantkeep_backends.parquet._state import State
 
 _WHY: Final = {
     log.FOLDER: "folded by compaction",
@@ -45,9 +45,9 @@ class _Needed:
     commit: int
 
 
-def found(files: Files, replica: Replica, before: int) -> list[Garbage]:
+def found(files: Files, state: State, before: int) -> list[Garbage]:
     """What is not needed since *before*; commits in the order in which they may go."""
-    needed = _needed(files, replica, before)
+    needed = _needed(files, state, before)
     return [
         Garbage(entry.name, entry.size, entry.staged, why)
         for entry in files.entries("")
@@ -55,9 +55,9 @@ def found(files: Files, replica: Replica, before: int) -> list[Garbage]:
     ]
 
 
-def remove(files: Files, replica: Replica, before: int) -> list[Garbage]:
+def remove(files: Files, state: State, before: int) -> list[Garbage]:
     """Remove it; says what was removed."""
-    removed = found(files, replica, before)
+    removed = found(files, state, before)
     for each in counted(removed, "removing files", len(removed)):
         with durable.told(files.root):
             passing("parquet.garbage.remove")
@@ -88,15 +88,15 @@ def _is_recent(files: Files, entry: Entry) -> bool:
     return not files.asking_is_cheap and age < 3 * log.TRUSTED
 
 
-def _needed(files: Files, replica: Replica, before: int) -> _Needed:
+def _needed(files: Files, state: State, before: int) -> _Needed:
     current = _manifest.current(files)
     if current is None:
-        return _Needed(frozenset(), frozenset(_of_state(files, replica, 0)), 0)
+        return _Needed(frozenset(), frozenset(_of_state(files, state, 0)), 0)
     staying = {current.path, *_recent_manifests(files, current, before)}
     manifests = [m for path in sorted(staying) if (m := _read(files, path)) is not None]
     commit = min(manifest.commit for manifest in manifests)
     segments = {path for manifest in manifests for path in manifest.paths}
-    segments.update(_of_state(files, replica, commit))
+    segments.update(_of_state(files, state, commit))
     return _Needed(frozenset(staying), frozenset(segments), commit)
 
 
@@ -110,10 +110,10 @@ def _recent_manifests(files: Files, current: Reference, before: int) -> Iterator
         yield known[-1].name
 
 
-def _of_state(files: Files, replica: Replica, commit: int) -> Iterator[str]:
+def _of_state(files: Files, state: State, commit: int) -> Iterator[str]:
     """The segments of the state, and of every commit behind *commit* that led to it."""
-    yield from replica.paths()
-    for number in range(commit + 1, replica.log.number + 1):
+    yield from state.paths()
+    for number in range(commit + 1, state.log.number + 1):
         data = files.read(log.name_of(number))
         if data is not None:
             said = proving.read(f"{files.root}/{log.name_of(number)}", data, number).said
@@ -130,19 +130,19 @@ def _read(files: Files, path: str) -> Manifest | None:
 # -- every byte ------------------------------------------------------------------------------------
 
 
-def scrub(files: Files, replica: Replica) -> Iterator[str]:
+def scrub(files: Files, state: State) -> Iterator[str]:
     """Hold every file that is in use against its checksum; each line names a problem."""
-    segments = {segment.path: segment for segment in replica.segments()}
+    segments = {segment.path: segment for segment in state.segments()}
     entries = [*files.entries("")]
     for entry in counted(entries, "reading files", len(entries)):
         try:
             _check(files, entry)
             if entry.name in segments:
-                replica.tables.reader.check(segments.pop(entry.name))
+                state.tables.reader.check(segments.pop(entry.name))
         except QuantkeepError as error:
             yield str(error)
     there = {entry.name for entry in entries}
-    yield from (str(h.error) for name, h in replica.harms.found.items() if name not in there)
+    yield from (str(h.error) for name, h in state.harms.found.items() if name not in there)
     for path in sorted(segments):
         yield f"{files.root}/{path} is gone: restore it from a backup"
 

@@ -103,7 +103,7 @@ class Reader:
             names = [name for name in columns if name in footer.names]
         try:
             with pq.ParquetFile(window, metadata=footer.metadata, pre_buffer=True) as file:
-                table: pa.Table = file.read_row_group(number, columns=names, use_threads=False)
+                table: pa.Table = file.read_row_group(number, columns=names, use_threads=True)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise damaged(self._root(segment), f"it cannot be read ({error})") from None
         if table.num_rows != footer.metadata.row_group(number).num_rows:

@@ -15,7 +15,8 @@ from quantkeep_backends.parquet._conditions import EXACT, split
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._segments import Segment
 from quantkeep_backends.parquet._shelf import segment_rows
-from quantkeep_backends.parquet._sweep import Asked, Ordering, can_sort, ordering_of, sweep
+from quantkeep_backends.parquet._sweep import can_sort, ordering_of, sweep
+from quantkeep_backends.parquet._units import Asked, Ordering
 
 
 @attrs.frozen

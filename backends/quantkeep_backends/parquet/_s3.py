@@ -5,19 +5,11 @@ whose answer was lost is looked for before anything is said of it.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
-import s3fs
-from aiohttp import ClientError as ConnectionTrouble
-from botocore.exceptions import (
-    BotoCoreError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-)
+from botocore.exceptions import NoCredentialsError
 
 from quantkeep.backend import Durability
 from quantkeep.errors import (
@@ -33,15 +25,22 @@ from quantkeep.failpoints import passing
 from quantkeep_backends._files import durable
 from quantkeep_backends._files.log import unknown
 from quantkeep_backends._files.medium import Entry
+from quantkeep_backends.parquet._s3_client import (
+    TROUBLE,
+    code_of,
+    held,
+    microseconds,
+    shared,
+    status_of,
+    was_sent,
+)
 
 T = TypeVar("T")
 
 _NOBODYS: Final = f'"{"0" * 32}"'  # the tag of no content
 TRIES: Final = 4  # of what can be done twice without harm
 _PROBE: Final = "_probe"  # exists, so that it can be seen whether a second creation is refused
-_TROUBLE: Final = (OSError, BotoCoreError, ConnectionTrouble, TimeoutError)
 _FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity"}
-_systems: dict[tuple[Any, ...], Any] = {}
 _proven: set[tuple[str, str]] = set()  # endpoints and buckets whose conditional put was tried
 
 
@@ -61,7 +60,7 @@ class S3Files:
             str(options[name]) for name in ("key", "secret", "token") if name in options
         ]
         self._endpoint = str(options.get("endpoint_url", ""))
-        self._system = _system(options, timeout)
+        self._system = shared(options, timeout)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -71,8 +70,8 @@ class S3Files:
         for tries in range(TRIES):
             try:
                 self._put(name, data, IfNoneMatch="*")
-            except _TROUBLE as error:
-                if _status(error) == 409 and tries < TRIES - 1:  # two at once: one has to wait
+            except TROUBLE as error:
+                if status_of(error) == 409 and tries < TRIES - 1:  # two at once: one has to wait
                     time.sleep(0.05 * 2**tries)
                     continue
                 return self._after(name, data, error)
@@ -83,7 +82,7 @@ class S3Files:
 
     def _after(self, name: str, data: bytes, error: Exception) -> bool:
         """Whether what was put is there, although *error* was the answer."""
-        if not _was_sent(error):
+        if not was_sent(error):
             self._raise(error, name)
         try:
             found = self.read(name)
@@ -91,9 +90,9 @@ class S3Files:
             raise unknown(f"{self.root}/{name}") from scrubbed(error, *self._secrets)
         if found is not None:
             return found == data  # ours is the only one with our write id
-        if _status(error) == 412:
+        if status_of(error) == 412:
             return False  # it was there, and has been removed since
-        if 400 <= _status(error) < 500:
+        if 400 <= status_of(error) < 500:
             self._raise(error, name)
         raise unknown(f"{self.root}/{name}") from scrubbed(error, *self._secrets)
 
@@ -108,7 +107,7 @@ class S3Files:
         how = {"IfNoneMatch": "*"} if known is None else {"IfMatch": known.tag}
         with durable.told(self.root):
             passing("files.replace.write")
-        return self._insist(lambda: _held(lambda: self._put(name, data, **how)), name)
+        return self._insist(lambda: held(lambda: self._put(name, data, **how)), name)
 
     def _put(self, name: str, data: bytes, **how: str) -> None:
         self._system.call_s3("put_object", **self._at(name), Body=data, **how)
@@ -117,7 +116,7 @@ class S3Files:
         if known is None:
             self._insist(lambda: self._delete(name), name)
         else:
-            self._insist(lambda: _held(lambda: self._delete(name, IfMatch=known.tag)), name)
+            self._insist(lambda: held(lambda: self._delete(name, IfMatch=known.tag)), name)
 
     def _delete(self, name: str, **how: str) -> None:
         self._system.call_s3("delete_object", **self._at(name), **how)
@@ -146,7 +145,7 @@ class S3Files:
         except FileNotFoundError:
             return None
         except OSError as error:
-            if _status(error) == 416:  # it ends before the piece begins
+            if status_of(error) == 416:  # it ends before the piece begins
                 return b""
             raise
         return data
@@ -158,7 +157,7 @@ class S3Files:
             )
         except FileNotFoundError:
             return None
-        staged = _microseconds(found["LastModified"])
+        staged = microseconds(found["LastModified"])
         return Entry(name, found["ContentLength"], staged, found["ETag"])
 
     def entries(self, folder: str, after: str = "") -> Iterator[Entry]:
@@ -173,7 +172,7 @@ class S3Files:
             )
             for found in page.get("Contents", ()):
                 name = found["Key"].removeprefix(self._key(""))
-                yield Entry(name, found["Size"], _microseconds(found["LastModified"]))
+                yield Entry(name, found["Size"], microseconds(found["LastModified"]))
             if not page.get("IsTruncated"):
                 return
             start = {"ContinuationToken": page["NextContinuationToken"]}
@@ -210,10 +209,10 @@ class S3Files:
     def _puts_probe(self, **how: str) -> bool:
         try:
             self._put(_PROBE, b"quantkeep\n", **how)
-        except _TROUBLE as error:
-            if _status(error) in (409, 412):
+        except TROUBLE as error:
+            if status_of(error) in (409, 412):
                 return False
-            if _status(error) in (400, 501):
+            if status_of(error) in (400, 501):
                 return True  # it does not even know what is asked
             self._raise(error, _PROBE)
         return True
@@ -233,8 +232,8 @@ class S3Files:
                 if absent:
                     raise
                 self._raise(error, name)
-            except _TROUBLE as error:
-                if tries == TRIES - 1 or 400 <= _status(error) < 500:
+            except TROUBLE as error:
+                if tries == TRIES - 1 or 400 <= status_of(error) < 500:
                     self._raise(error, name)
                 time.sleep(0.02 * 4**tries)
         raise AssertionError("the last try returns or raises")
@@ -244,65 +243,11 @@ class S3Files:
         what, cause = f"{self.root}/{name}", scrubbed(error, *self._secrets)
         if isinstance(error, FileNotFoundError):
             raise NotFound(f"there is no bucket {self.bucket!r}: make it first") from cause
-        if isinstance(error, PermissionError | NoCredentialsError) or _status(error) in (401, 403):
+        if isinstance(error, PermissionError | NoCredentialsError) or status_of(error) in (
+            401,
+            403,
+        ):
             raise PermissionDenied(f"{what}: the store refuses these credentials") from cause
-        if _code(error) in _FULL or _status(error) == 507:
+        if code_of(error) in _FULL or status_of(error) == 507:
             raise StoreFull(f"{what}: the store has no room; nothing was written") from cause
         raise Unavailable(f"{what}: the store cannot be reached or gave no answer") from cause
-
-
-def _system(options: Mapping[str, Any], timeout: float) -> Any:
-    """The client with *options*: one for each process, for it takes a fifth of a second to make."""
-    known = (os.getpid(), timeout, *sorted(options.items()))
-    if known not in _systems:
-        _systems[known] = _made(options, timeout)
-    return _systems[known]
-
-
-def _made(options: Mapping[str, Any], timeout: float) -> Any:
-    config = {
-        "connect_timeout": min(timeout, 5.0),
-        "read_timeout": timeout,
-        "retries": {"total_max_attempts": 1},
-    }
-    system = s3fs.S3FileSystem(
-        **options, config_kwargs=config, use_listings_cache=False, skip_instance_cache=True
-    )
-    system.retries = 1
-    return system
-
-
-def _held(act: Callable[[], object]) -> bool:
-    """Whether the condition of the request *act* held, so that it was done."""
-    try:
-        act()
-    except _TROUBLE as error:
-        # gone, changed, or changing under us: either way it is not what it was
-        if _status(error) in (404, 409, 412):
-            return False
-        raise
-    return True
-
-
-def _response(error: BaseException) -> Mapping[str, Any]:
-    """What the store answered, if it did."""
-    said = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    return said if isinstance(said, dict) else {}
-
-
-def _status(error: BaseException) -> int:
-    metadata = _response(error).get("ResponseMetadata", {})
-    return int(metadata.get("HTTPStatusCode", 0))
-
-
-def _code(error: BaseException) -> str:
-    return str(_response(error).get("Error", {}).get("Code", ""))
-
-
-def _was_sent(error: BaseException) -> bool:
-    """Whether the request may have reached the store."""
-    return not isinstance(error, EndpointConnectionError | ConnectTimeoutError | NoCredentialsError)
-
-
-def _microseconds(moment: Any) -> int:
-    return int(moment.timestamp()) * 1_000_000 + int(moment.microsecond)

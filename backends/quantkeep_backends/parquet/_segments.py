@@ -24,7 +24,7 @@ NEWEST_ROWS: Final = 8_192  # of a log that are kept in the order of time, in sm
 _NEWEST_GROUP: Final = 1_024
 _SAMPLE: Final = 8_192  # rows that tell whether values of a column repeat
 _TAIL: Final = 8  # bytes behind the footer: its length, and the magic
-_DAY: Final = "__day"
+Ends = tuple[Any, Any] | None  # the least and the greatest value of a column; None: not known
 _PRUNED: Final = {Kind.TEXT, Kind.INTEGER, Kind.TIMESTAMP, Kind.DATE, Kind.UUID}
 
 
@@ -39,6 +39,12 @@ class Bounds:
     least: Scalar
     greatest: Scalar
     nulls: int
+
+    def lie_apart(self, least: Scalar, greatest: Scalar) -> bool:
+        """Whether nothing from *least* to *greatest* is within them."""
+        if self.least is None or self.greatest is None:
+            return True
+        return bool(greatest < self.least or self.greatest < least)  # type: ignore[operator]
 
 
 @attrs.frozen
@@ -85,6 +91,11 @@ class Segment:
         """Whether the row of a log under *key* may be in it."""
         run = self.runs.get(key[:-1])
         return run is not None and run.first <= revision_of(key) <= run.last
+
+    def leaves_room(self, columns: Sequence[str], ends: Sequence[Ends]) -> bool:
+        """Whether values between *ends*, by column, may be in it."""
+        known = [self.bounds.get(name) for name in columns]
+        return not any(b and e and b.lie_apart(*e) for b, e in zip(known, ends, strict=True))
 
     def said(self) -> dict[str, Any]:
         """As JSON."""
@@ -272,38 +283,3 @@ def _bounds(collection: Collection, table: pa.Table, name: str) -> Bounds:
     values = canonical(kind, table.column(len(collection.columns) if place is None else place))
     ends = pc.min_max(values)
     return Bounds(ends["min"].as_py(), ends["max"].as_py(), values.null_count)
-
-
-def sorted_for_reading(collection: Collection, table: pa.Table) -> pa.Table:
-    """*table* by stream, then by day, then by what is asked for together with the time.
-
-    So a day of one symbol, a span of time and the newest rows each lie in few row groups.
-    """
-    order, marked = [*collection.stream], table
-    keys = reading_order(collection)
-    if keys is not None:
-        by, at = keys
-        marked = table.append_column(_DAY, pc.floor_temporal(table.column(at), unit="day"))
-        order += [_DAY, *by, at]
-    order.append(table.column_names[len(collection.columns)])
-    wanted = [(name, "ascending") for name in dict.fromkeys(order)]
-    return table.combine_chunks().take(pc.sort_indices(marked, sort_keys=wanted))
-
-
-def sorted_by_time(collection: Collection, table: pa.Table) -> pa.Table:
-    """*table* by the time of its rows, or as it was appended, where they have none."""
-    keys = reading_order(collection)
-    stamps = table.column_names[len(collection.columns) :]
-    wanted = [(name, "ascending") for name in (keys[1] if keys else stamps[1], stamps[0])]
-    return table.combine_chunks().take(pc.sort_indices(table, sort_keys=wanted))
-
-
-def reading_order(collection: Collection) -> tuple[Sequence[str], str] | None:
-    """The columns of a log's widest index that ends in an instant: ``(symbol,), timestamp``."""
-    found: list[tuple[Sequence[str], str]] = []
-    for index in collection.indexes:
-        *by, at = index.columns
-        if at in collection.places and collection.column(at).kind is Kind.TIMESTAMP:
-            found.append((tuple(name for name in by if name in collection.places), at))
-    apart = [each for each in found if not set(each[0]) <= set(collection.stream)]
-    return next(iter(apart or found), None)

@@ -1,8 +1,8 @@
 """One log: its segments, and the rows of recent small commits, which are held in memory."""
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import attrs
@@ -19,8 +19,9 @@ from quantkeep_backends.parquet._columns import (
     stamp_names,
     stored_rows,
 )
+from quantkeep_backends.parquet._hashes import Hashes, is_among, sorted_hashes
 from quantkeep_backends.parquet._reader import Reader
-from quantkeep_backends.parquet._segments import Bounds, Segment, revision_of
+from quantkeep_backends.parquet._segments import Ends, Segment, revision_of
 
 MANY: Final = 16  # rows that are worth fetching together
 
@@ -170,19 +171,26 @@ class LogShelf(HeldShelf):
         self._near.clear()
         self._holders.clear()
 
-    def may_be_held(self, group: Group, values: Sequence[Key]) -> bool:
-        """Whether any of *values* may be in *group* already; never wrongly ``False``."""
-        if group in self.taken and not self.taken[group].keys().isdisjoint(values):
+    def may_be_held(self, group: Group, hashes: AbstractSet[int], ends: Sequence[Ends]) -> bool:
+        """Whether any of some values may be in *group* already; never wrongly ``False``.
+
+        Args:
+            group: in which they are not to repeat.
+            hashes: of the values.
+            ends: between which they lie, by column.
+        """
+        if any(hash(value) in hashes for value in self.taken.get(group, ())):
             return True
         columns = self._columns_of(group)
-        overlapping = [s for s in self.segments if self._may_hold(s, columns, values)]
-        if not overlapping:
-            return False
-        hashes = pa.array([hash(value) for value in values], pa.int64())
-        return any(
-            pc.any(pc.is_in(hashes, value_set=pa.array(self._hashes_of(s, group)))).as_py()
-            for s in overlapping
-        )
+        overlapping = (s for s in self.segments if s.leaves_room(columns, ends))
+        return any(not hashes.isdisjoint(self._hashes_of(s, group)) for s in overlapping)
+
+    def learn(self, group: Group, segments: Sequence[Segment], hashes: Hashes) -> None:
+        """Take *hashes* for what the rows of new *segments* have in *group*, in their order."""
+        start = 0
+        for segment in segments:
+            self._hashes[segment.path, group] = sorted_hashes(hashes[start : start + segment.rows])
+            start += segment.rows
 
     def is_beyond(self, group: Group, least: Scalar, greatest: Scalar) -> bool:
         """Whether nothing is stored from *least* to *greatest* in the last column of *group*."""
@@ -192,7 +200,7 @@ class LogShelf(HeldShelf):
         if any(mine is None or least <= mine <= greatest for mine in held):  # type: ignore[operator]
             return False
         known = [segment.bounds.get(group[-1]) for segment in self.segments]
-        return all(b is not None and _apart(b, least, greatest) for b in known)
+        return all(b is not None and b.lie_apart(least, greatest) for b in known)
 
     # -- looking into segments ---------------------------------------------------------------------
 
@@ -210,7 +218,7 @@ class LogShelf(HeldShelf):
         footer = self._reader.footer(segment)
         for number in footer.groups:
             bounds = footer.bounds(self.collection, number).get("revision")
-            if bounds and _apart(bounds, revisions[0].as_py(), revisions[-1].as_py()):
+            if bounds and bounds.lie_apart(revisions[0].as_py(), revisions[-1].as_py()):
                 continue
             table = self._reader.rows(self.collection, segment, number)
             found = table.filter(pc.is_in(table.column(stamp), value_set=revisions))
@@ -227,7 +235,7 @@ class LogShelf(HeldShelf):
         for segment in self.segments:
             if self._may_hold(segment, columns, values):
                 hashes = self._hashes_of(segment, group)
-                here = {value for value in values if _has(hashes, hash(value))}
+                here = {value for value in values if is_among(hash(value), hashes)}
                 if here:
                     for value, key in self._values(segment, columns):
                         if value in here and key not in self.gone:
@@ -238,7 +246,7 @@ class LogShelf(HeldShelf):
         known = self._hashes.get((segment.path, group))
         if known is None:
             values = self._values(segment, self._columns_of(group))
-            known = array("q", sorted(hash(value) for value, _ in values))
+            known = sorted_hashes([hash(value) for value, _ in values])
             self._hashes[segment.path, group] = known
         return known
 
@@ -259,27 +267,9 @@ class LogShelf(HeldShelf):
 
     def _may_hold(self, segment: Segment, columns: Sequence[str], values: Iterable[Key]) -> bool:
         """Whether the bounds of *segment* leave room for one of *values* in *columns*."""
-        values = values if isinstance(values, set | list) else [*values]
-        for place, name in enumerate(columns):
-            bounds = segment.bounds.get(name)
-            mine = [value[place] for value in values]
-            if bounds is not None and None not in mine and mine:
-                least, greatest = min(mine), max(mine)  # type: ignore[type-var]  # of one column
-                if _apart(bounds, least, greatest):
-                    return False
-        return True
-
-
-def _apart(bounds: Bounds, least: Scalar, greatest: Scalar) -> bool:
-    """Whether nothing from *least* to *greatest* is within *bounds*."""
-    if bounds.least is None or bounds.greatest is None:
-        return True
-    return bool(greatest < bounds.least or bounds.greatest < least)  # type: ignore[operator]
-
-
-def _has(hashes: "array[int]", wanted: int) -> bool:
-    place = bisect_left(hashes, wanted)
-    return place < len(hashes) and hashes[place] == wanted
+        lists = [*zip(*values, strict=True)] or [()] * len(columns)
+        ends = [None if not v or None in v else (min(v), max(v)) for v in lists]
+        return segment.leaves_room(columns, ends)
 
 
 def segment_rows(

@@ -4,67 +4,31 @@ Row groups are taken in the order of where they begin; what lies before the begi
 one can be handed out. A limit stops it, so the newest rows are read from the newest row groups.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import attrs
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantkeep.collection import Collection, Key
+from quantkeep.collection import Collection
 from quantkeep.columns import Kind, Scalar
-from quantkeep.query import Query, Where, column_of
+from quantkeep.query import Query, column_of
 from quantkeep_backends.parquet._columns import arranged, keys_of
-from quantkeep_backends.parquet._conditions import EXACT, excluded, mask, values_of
-from quantkeep_backends.parquet._reader import Footer, Reader
-from quantkeep_backends.parquet._segments import Bounds, Segment
+from quantkeep_backends.parquet._conditions import EXACT, mask, values_of
+from quantkeep_backends.parquet._reader import Reader
+from quantkeep_backends.parquet._segments import Segment
+from quantkeep_backends.parquet._units import (
+    Asked,
+    Ordering,
+    Unit,
+    begin_of,
+    groups_of,
+    is_past,
+    sort,
+)
 
-Ordering = Sequence[tuple[str, bool]]  # column, descending
-Part = tuple[int, Any]
-_BEYOND: Final[Part] = (2, 0)  # after every value
 _MANY: Final = 50_000  # rows that are sorted without a thought
 _SORTED: Final = EXACT | {Kind.REAL}
-
-
-@attrs.frozen
-class Unit:
-    """Rows that are loaded together: a segment, later some row groups of it, or a table.
-
-    Attributes:
-        bound: no row comes before it in the order; of the first columns of the order, as many as
-            are known.
-    """
-
-    bound: tuple[Part, ...]
-    segment: Segment | None = None
-    groups: Sequence[int] = ()
-    table: pa.Table | None = None
-
-
-@attrs.frozen
-class Asked:
-    """What is to be read.
-
-    Attributes:
-        collection: in the form in which it is to be read.
-        where: conditions that Arrow decides; others are the caller's.
-        ordering: the whole order; see :meth:`quantkeep.query.Query.ordering`.
-        limit: rows that are wanted at most, if no further condition takes some of them away.
-        after: the cursor to go on behind.
-        gone: keys that were deleted.
-    """
-
-    collection: Collection
-    where: Sequence[Where]
-    ordering: Ordering
-    limit: int | None = None
-    after: Sequence[Scalar] | None = None
-    gone: Mapping[Key, int] = attrs.field(factory=dict)
-
-    @property
-    def down(self) -> bool:
-        """Whether the first column of the order descends."""
-        return self.ordering[0][1]
 
 
 def ordering_of(collection: Collection, query: Query) -> Ordering:
@@ -83,9 +47,9 @@ def sweep(
 ) -> Iterator[pa.Table]:
     """The rows of *segments* and *tables* that are asked for, in order, a table at a time."""
     units = [
-        Unit(_bound(asked, segment.bounds), segment)
+        Unit(begin_of(asked, segment.bounds), segment)
         for segment in segments
-        if not _is_past(asked, segment.bounds, segment.rows)
+        if not is_past(asked, segment.bounds, segment.rows)
     ]
     units += [Unit((), table=table) for table in tables]
     waiting, left = list[pa.Table](), asked.limit
@@ -134,8 +98,8 @@ def _next(asked: Asked, reader: Reader, units: list[Unit]) -> pa.Table | None:
     """The rows of the first unit, which is taken out; a segment gives way to its row groups."""
     unit = units.pop(0)
     if unit.segment is not None and not unit.groups:
-        units.extend(_groups(asked, reader, unit.segment))
-        _sort(asked, units)
+        units.extend(groups_of(asked, reader, unit.segment))
+        sort(asked, units)
         return None
     if unit.table is not None:
         return _chosen(asked, arranged(asked.collection, unit.table), unit)
@@ -143,86 +107,6 @@ def _next(asked: Asked, reader: Reader, units: list[Unit]) -> pa.Table | None:
     tables = [reader.rows(asked.collection, unit.segment, number) for number in unit.groups]
     found = [t for table in tables if (t := _chosen(asked, table, unit)) is not None]
     return pa.concat_tables(found) if found else None
-
-
-def _groups(asked: Asked, reader: Reader, segment: Segment) -> Iterator[Unit]:
-    footer = reader.footer(segment)
-    found = [
-        Unit(_bound(asked, bounds), segment, (number,))
-        for number in footer.groups
-        if not _is_past(
-            asked, bounds := footer.bounds(asked.collection, number), footer.rows(number)
-        )
-    ]
-    if asked.limit is None and _is_interleaved(asked, footer, segment):
-        first = max if asked.down else min
-        yield Unit(first(u.bound for u in found), segment, [u.groups[0] for u in found])
-    else:
-        yield from found
-
-
-def _is_interleaved(asked: Asked, footer: Footer, segment: Segment) -> bool:
-    """Whether its row groups lie across each other in the order that is asked for.
-
-    To sort them together is then cheaper than to merge them.
-    """
-    names = [name for name, _ in asked.ordering if not _is_single(segment.bounds.get(name))]
-    spans = [_span(footer.bounds(asked.collection, n).get(names[0])) for n in footer.groups]
-    return sum(spans) > 2 * _span(segment.bounds.get(names[0])) > 0
-
-
-def _is_single(bounds: Bounds | None) -> bool:
-    return bounds is not None and not bounds.nulls and bounds.least == bounds.greatest
-
-
-def _span(bounds: Bounds | None) -> int:
-    """How far apart the ends are, in a column of integers."""
-    if bounds is None or not isinstance(bounds.least, int) or not isinstance(bounds.greatest, int):
-        return 0
-    return bounds.greatest - bounds.least
-
-
-def _sort(asked: Asked, units: list[Unit]) -> None:
-    if asked.down:
-        units.sort(key=lambda unit: (*unit.bound, _BEYOND), reverse=True)
-    else:
-        units.sort(key=lambda unit: unit.bound)
-
-
-# -- bounds ----------------------------------------------------------------------------------------
-
-
-def _bound(asked: Asked, bounds: Mapping[str, Bounds]) -> tuple[Part, ...]:
-    """Where rows within *bounds* begin in the order."""
-    parts = []
-    for name, down in asked.ordering:
-        known = bounds.get(name)
-        if known is None or down != asked.down:
-            break
-        if down:
-            parts.append(_part(known.greatest))
-        else:
-            parts.append(_part(None if known.nulls else known.least))
-        if known.nulls or known.least != known.greatest:
-            break
-    return tuple(parts)
-
-
-def _part(scalar: Scalar) -> Part:
-    return (0, 0) if scalar is None else (1, scalar)
-
-
-def _is_past(asked: Asked, bounds: Mapping[str, Bounds], rows: int) -> bool:
-    """Whether no row within *bounds* is asked for."""
-    if excluded(bounds, rows, asked.where):
-        return True
-    name, down = asked.ordering[0]
-    if asked.after is None or name not in bounds:
-        return False
-    cursor, known = _part(asked.after[0]), bounds[name]
-    if down:
-        return _part(None if known.nulls else known.least) > cursor
-    return _part(known.greatest) < cursor
 
 
 def beyond(asked: Asked, table: pa.Table, place: Sequence[Scalar], *, turned: bool) -> Any:

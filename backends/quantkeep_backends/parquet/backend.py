@@ -66,7 +66,7 @@ class ParquetBackend(Backend):
         try:
             self._replica = Replica(files, until)
             self._commits = Committer(files, self._replica, self._thread, patience)
-            if not self._replica.is_made:
+            if not self._replica.state.is_made:
                 self._make(create=opening.create and not opening.read_only)
         except BaseException:
             files.close()
@@ -95,7 +95,7 @@ class ParquetBackend(Backend):
 
     def description(self) -> str | None:
         with self._level():
-            return self._replica.description
+            return self._replica.state.description
 
     def ensure(self, collections: Sequence[Collection], description: str) -> None:
         def described(_: Tables) -> Mapping[str, Any] | None:
@@ -109,7 +109,7 @@ class ParquetBackend(Backend):
 
     def _described(self, description: str) -> str | None:
         """What the keep is to remember; ``None``: it does already."""
-        known, wanted = self._replica.description, description
+        known, wanted = self._replica.state.description, description
         if known:
             ours, theirs = schema.understand(description), schema.understand(known)
             wanted = schema.describe(schema.merge(ours, theirs))
@@ -124,7 +124,7 @@ class ParquetBackend(Backend):
 
     @property
     def _harms(self) -> Harms:
-        return self._replica.harms
+        return self._replica.state.harms
 
     def get(self, collection: Collection, key: Key) -> StoredRow | None:
         with self._level() as tables:
@@ -178,13 +178,13 @@ class ParquetBackend(Backend):
 
     def health(self) -> Health:
         with self._level():
-            base, log = self._replica.base, self._replica.log
+            base, log = self._replica.state.base, self._replica.state.log
             behind = log.number - (base.commit if base is not None else 0)
             facts = {
                 "root": self._files.root,
                 "commits": log.number,
                 "commits since the last compaction": behind,
-                "segments": len(self._replica.paths()),
+                "segments": len(self._replica.state.paths()),
             }
             if Capability.FAILPOINTS in self.capabilities:
                 facts["failpoints"] = FAILPOINTS
@@ -202,24 +202,24 @@ class ParquetBackend(Backend):
         with self._thread:
             try:
                 self._replica.level()
-                return Replica(self._files).check()
+                return Replica(self._files).state.check()
             except Corrupt as error:
                 return [str(error)]
 
     def scrub(self) -> Iterable[str]:
         with self._thread:
             self._replica.level()
-            return _garbage.scrub(self._files, Replica(self._files))
+            return _garbage.scrub(self._files, Replica(self._files).state)
 
     def garbage(self, before: int) -> Sequence[Garbage]:
         with self._level():
             self._harms.check_writable()
-            return _garbage.found(self._files, self._replica, before)
+            return _garbage.found(self._files, self._replica.state, before)
 
     def remove_garbage(self, before: int) -> Sequence[Garbage]:
         with self._level():
             self._harms.check_writable()
-            return _garbage.remove(self._files, self._replica, before)
+            return _garbage.remove(self._files, self._replica.state, before)
 
     def compact(self) -> None:
         self.rewrite(None)
@@ -229,10 +229,10 @@ class ParquetBackend(Backend):
         with self._thread:
             tables = self._replica.level()
             self._harms.check_writable()
-            tables.position.number = self._replica.log.number
+            tables.position.number = self._replica.state.log.number
             if change is not None:
                 change(tables)
-            folding = _compaction.Folding(self._files, self._replica)
+            folding = _compaction.Folding(self._files, self._replica.state)
         try:
             manifest = folding.written()
             with self._thread:
@@ -247,7 +247,7 @@ class ParquetBackend(Backend):
 
     def _publish(self, manifest: "_compaction.Written") -> None:
         self._commits.insist(lambda _: manifest.commit_body(self.now()))
-        self._replica.adopt(manifest.manifest)
+        self._replica.state.adopt(manifest.manifest)
         manifest.publish(self._files)
 
     def backdoor(self) -> Backdoor:

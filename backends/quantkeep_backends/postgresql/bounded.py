@@ -36,13 +36,13 @@ class Patience:
         """Let the connection wait again as it did before."""
         vars(self._connection).pop("wait", None)
 
-    def _wait(self, gen: PQGen[RV], interval: float = _OFTEN, timeout: float | None = None) -> RV:
+    def _wait(self, gen: PQGen[RV], interval: float | None = _OFTEN, **more: Any) -> RV:
         """Wait as psycopg does, but not for longer than there is patience."""
         if self._stalled is not None:
             raise self._stalled  # by whoever tidies up
         bounded = _bounded(gen, self.seconds)
         try:
-            return self._usual(bounded, min(interval, self.seconds / _LOOKS), timeout)
+            return self._usual(bounded, min(interval or _OFTEN, self.seconds / _LOOKS), **more)
         except Stalled as error:
             self._stalled = error
             self._connection.close()

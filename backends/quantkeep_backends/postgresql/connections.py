@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.pool import PoolProxiedConnection
 
 from quantkeep_backends.postgresql.bounded import Patience
-from quantkeep_backends.postgresql.exchange import Answer, Exchange, Statements
+from quantkeep_backends.postgresql.exchange import Answer, Exchange
 
 _AN_HOUR: Final = 3600.0  # seconds
 _LIMIT: Final = (
@@ -43,7 +43,7 @@ class Link:
         connection: psycopg.Connection[tuple[Any, ...]],
         patience: Patience,
         limits: Limits,
-        statements: Statements | None,
+        exchange: Exchange,
         *,
         proxied: PoolProxiedConnection | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class Link:
         self.patience = patience
         self.proxied = proxied  # of somebody's pool, from which it is on loan
         self._limits = limits
-        self._exchange = Exchange(connection, statements)
+        self._exchange = exchange
         self._poll = select.poll()
         self._poll.register(connection.fileno(), select.POLLIN)
 

@@ -9,6 +9,7 @@ the other side: so a statement is prepared once, whatever of its values is null.
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -49,6 +50,7 @@ _TYPES: Final[dict[Kind, sa.types.TypeEngine[Any]]] = {
 }
 
 
+@lru_cache(1024)  # all rows of a commit have the same stamps
 def moment(scalar: int) -> str:
     """Text of a timestamp, to the microsecond."""
     return f"{(EPOCH + timedelta(microseconds=scalar)).replace(tzinfo=None)}+00"

@@ -23,6 +23,7 @@ from quantkeep.errors import (
     WriterPoisoned,
 )
 from quantkeep_backends.postgresql.bounded import Stalled
+from quantkeep_backends.postgresql.exchange import UNPREPARED
 
 RETRIED: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 UNIQUE: Final = "23505"
@@ -53,8 +54,11 @@ def is_lost(error: BaseException) -> bool:
 def may_pass(error: Exception) -> bool:
     """Whether *error* is of a lost connection, and another one may be had at once.
 
-    It is not where the server has used up the time that it has, or does not let us in.
+    So are prepared statements that are lost. It is not where the server has used up the time that
+    it has, or does not let us in.
     """
+    if sqlstate(error) == UNPREPARED:
+        return True
     if not is_lost(error) or isinstance(error, _SLOW):
         return False
     return not isinstance(translated(error, ""), PermissionDenied | NotFound | InvalidUrl)

@@ -16,6 +16,8 @@ from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.waiting import Ready, Wait
 
+UNPREPARED: Final = "26000"  # somebody, a pooler perhaps, has dropped our prepared statements
+
 _MOST: Final = 1_000  # prepared statements that a connection keeps
 _BIGINT, _INTEGER, _BYTEA, _TEXT = 20, 23, 17, 25  # type numbers, fixed for ever
 _DATE, _TIMESTAMPTZ, _UUID, _JSON = 1082, 1184, 2950, 114
@@ -109,22 +111,22 @@ class Exchange:
 
     Args:
         connection: which nobody else uses meanwhile.
-        statements: what it has prepared; ``None`` to prepare nothing.
+        prepare: whether to prepare statements.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], statements: Statements | None) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], *, prepare: bool) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._encoding = connection.info.encoding
-        self._statements = statements
+        self._statements = Statements() if prepare else None
         self._loading = Loading(connection)
         self._waiting: list[Answer | str] = []  # answers, or statements that are being prepared
 
     def put(self, sql: str, values: Sequence[Any] = ()) -> Answer:
         """Send *sql*, or have it wait to be sent; its answer is there after :meth:`settle`."""
+        given, forms = self._parameters(values)
         if not self._waiting:
             self._pgconn.enter_pipeline_mode()
-        given, forms = self._parameters(values)
         if self._statements is None:
             self._pgconn.send_query_params(sql.encode(), given, None, forms, pq.Format.BINARY)
         else:
@@ -192,7 +194,10 @@ class Exchange:
         # One more than there are statements: what the commit at the end met with
         refused = (result for result in found if result.status == pq.ExecStatus.FATAL_ERROR)
         for result in refused:
-            raise psycopg.errors.error_from_result(result, self._encoding)
+            error = psycopg.errors.error_from_result(result, self._encoding)
+            if error.sqlstate == UNPREPARED and self._statements is not None:
+                self._statements.names.clear()
+            raise error
 
 
 _FAILED: Final = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED)

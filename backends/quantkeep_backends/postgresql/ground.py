@@ -102,7 +102,7 @@ class Ground:
     # -- streams ---------------------------------------------------------------------------------
 
     def _ask_for_head(self, collection: Collection, key: Key) -> _Asked:
-        seen = self.seen.find(collection, key)
+        seen = self.seen.head(collection, key)
         return _Asked(collection, key, seen, self.tools.heads.lock(self.link, collection, key))
 
     def _hold(self, heads: Iterable[_Asked]) -> None:
@@ -131,7 +131,7 @@ class Ground:
         """A stream whose lock is held from now on."""
         found = self.find(collection, key)
         if found is None:
-            seen = self.seen.find(collection, key)
+            seen = self.seen.head(collection, key)
             head = self.tools.heads.add(self.link, collection, key)
             found = self._held(collection, key, seen, head)
         return found

@@ -40,6 +40,15 @@ FAILPOINTS: Final = (
 )
 
 
+# Of rows, large values and indexes; without the maps of free space that a vacuum adds
+_BYTES: Final = (
+    "SELECT coalesce(sum(pg_relation_size(r.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n "
+    "ON n.oid = c.relnamespace CROSS JOIN LATERAL (SELECT c.oid UNION ALL SELECT "
+    "nullif(c.reltoastrelid, 0) UNION ALL SELECT indexrelid FROM pg_index WHERE indrelid = c.oid) "
+    "AS r WHERE n.nspname = $1 AND c.relkind = 'r'"
+)
+
+
 class Maintenance:
     """Looks after one schema."""
 
@@ -74,15 +83,11 @@ class Maintenance:
         """Rows of each collection, and bytes."""
         table, schema = self._database.engine.table, self._database.settings.schema
         names = [*self._tools.peers()]
-        bytes_of = (
-            "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c JOIN "
-            "pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'"
-        )
 
         def work(link: Link) -> dict[str, int]:
             with link.unhurried():
                 found = {n: _number(link, f"SELECT count(*) FROM {table(n)}") for n in names}
-                found["bytes"] = _number(link, bytes_of, schema)
+                found["bytes"] = _number(link, _BYTES, schema)
             return found
 
         return self._database.read(work)

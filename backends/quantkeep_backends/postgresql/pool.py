@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from quantkeep.errors import Busy, Closed, InvalidUrl
 from quantkeep_backends.postgresql.bounded import Patience
 from quantkeep_backends.postgresql.connections import Link
-from quantkeep_backends.postgresql.exchange import Statements
+from quantkeep_backends.postgresql.exchange import Exchange
 from quantkeep_backends.postgresql.settings import Settings
 
-_KEPT: Final = "quantkeep.statements"  # where a connection of others has what we prepared
+_KEPT: Final = "quantkeep.exchanges"  # where a connection of others has what is ours
 
 
 class Pool(abc.ABC):
@@ -110,8 +110,8 @@ class OwnPool(Pool):
         settings = self._settings
         connection = psycopg.connect(**settings.connecting(), autocommit=True)
         patience = Patience(connection, settings.timeout)
-        statements = Statements() if settings.prepare else None
-        return Link(connection, patience, settings.limits, statements)
+        exchange = Exchange(connection, prepare=settings.prepare)
+        return Link(connection, patience, settings.limits, exchange)
 
     def _keep(self, link: Link) -> None:
         if self.closed:
@@ -153,10 +153,11 @@ class SharedPool(Pool):
             ) from None
         connection: Any = proxied.driver_connection
         connection.autocommit = True
-        patience = Patience(connection, self._settings.timeout)
-        statements = proxied.info.setdefault(_KEPT, Statements())
-        kept = statements if self._settings.prepare else None
-        return Link(connection, patience, self._settings.limits, kept, proxied=proxied)
+        settings, kept = self._settings, proxied.info.setdefault(_KEPT, {})
+        if settings.prepare not in kept:
+            kept[settings.prepare] = Exchange(connection, prepare=settings.prepare)
+        patience, exchange = Patience(connection, settings.timeout), kept[settings.prepare]
+        return Link(connection, patience, settings.limits, exchange, proxied=proxied)
 
     def _keep(self, link: Link) -> None:
         assert link.proxied is not None

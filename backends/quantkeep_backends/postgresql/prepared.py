@@ -77,6 +77,8 @@ class Prepared:
 
     def bound(self, column: str, scalar: Scalar) -> Any:
         """What is bound for *scalar* of a column of the key."""
+        if scalar.__class__ is str:  # most are; as they are
+            return scalar
         return parameter(self.layout.described(column), scalar)
 
     def equal(
@@ -161,16 +163,39 @@ class Prepared:
     def identified(self, stream: Key, identities: str) -> tuple[str, list[Any]]:
         """Asks which of *identities*, a JSON array of arrays, are in *stream*."""
         collection = self.collection
-        here, values = self.equal(collection.stream, stream, 1)
-        pairs = [
-            f"{self.name(name)} = (e.v->>{n})::{self.engine.type_name(collection.column(name))}"
+        wanted = [
+            f"(e.v->>{n})::{self.engine.type_name(collection.column(name))}"
             for n, name in enumerate(collection.identity)
         ]
-        sql = (
-            f"SELECT e.n, t.revision, t.digest FROM json_array_elements($1::json) "
-            f"WITH ORDINALITY AS e(v, n) JOIN {self.table} t ON {' AND '.join(pairs)} WHERE {here}"
-        )
+        asked = "FROM json_array_elements($1::json) WITH ORDINALITY AS e(v, n)"
+        here, values = self.equal(collection.stream, stream, 1)
+        if None in stream:
+            pairs = zip(map(self.name, collection.identity), wanted, strict=True)
+            same = " AND ".join(f"{name} = {value}" for name, value in pairs)
+            sql = f"SELECT e.n, t.revision, t.digest {asked} JOIN {self.table} t ON {same}"
+            return f"{sql} WHERE {here}", [identities, *values]
+        streams = [f"${n}" for n, _ in enumerate(stream, 2)]
+        entry = self.entry_of([*streams, *wanted])
+        sql = f"SELECT e.n, i.revision, i.digest {asked} CROSS JOIN LATERAL ({entry}) AS i"
         return sql, [identities, *values]
+
+    def entry_of(self, wanted: Sequence[str]) -> str:
+        """Asks for revision and digest of the entry with a stream and identity, given as SQL.
+
+        It is asked for the first one in an order that the index of identities alone has: a plan
+        may be made while the table is empty, when to the planner any index is as good.
+        """
+        names = [*map(self.name, (*self.collection.stream, *self.collection.identity))]
+        whole = [f"{self.name(name)} IS NOT NULL" for name in self.collection.identity]
+        listed = ", ".join(names)
+        first = (
+            f"SELECT {listed}, revision, digest FROM {self.table} "
+            f"WHERE ({listed}) >= ({', '.join(wanted)}) AND {' AND '.join(whole)} "
+            f"ORDER BY {listed} LIMIT 1"
+        )
+        pairs = zip(names, wanted, strict=True)
+        same = " AND ".join(f"t.{name} = {value}" for name, value in pairs)
+        return f"SELECT t.revision, t.digest FROM ({first}) AS t WHERE {same}"
 
     def identities_text(self, identities: Sequence[Key]) -> str:
         """*identities* as :meth:`identified` takes them."""

@@ -89,7 +89,7 @@ class Single:
         stream = collection.stream_of(row.values)
         if None in stream:
             return None
-        seen = self._seen.find(collection, stream)
+        seen = self._seen.head(collection, stream)
         values = [
             *prepared.codec.bind(row.values),
             row.digest,

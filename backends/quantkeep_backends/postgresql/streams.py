@@ -1,39 +1,21 @@
 """Heads of streams: the locks under which revisions are given, and what this handle has seen."""
 
-from typing import Any, Final
+from typing import Any
 
 from quantkeep.collection import Collection, Key
+from quantkeep_backends._sql import seen
 from quantkeep_backends._sql.streams import stream_of_text
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.engine import PostgresqlEngine
 from quantkeep_backends.postgresql.exchange import Answer
 from quantkeep_backends.postgresql.system import STREAMS, text_of
 
-_REMEMBERED: Final = 65_536
 
-
-class Seen:
-    """The streams this handle has seen, so that an older backup put under it is noticed."""
+class Seen(seen.Seen[int]):
+    """The heads this handle has seen."""
 
     def __init__(self) -> None:
-        self._heads: dict[tuple[str, Key], int] = {}
-
-    def find(self, collection: Collection, stream: Key) -> int:
-        """How far *stream* was seen to have come; 0 if it was not."""
-        return self._heads.get((collection.name, stream), 0)
-
-    def note(self, collection: Collection, stream: Key, head: int) -> None:
-        """Remember that *stream* has come as far as *head*, or further, as was noted before."""
-        if self.find(collection, stream) >= head:
-            return
-        if len(self._heads) >= _REMEMBERED:
-            self._heads.pop(next(iter(self._heads)), None)
-        self._heads[collection.name, stream] = head
-
-    def heads(self, collection: Collection) -> dict[Key, int]:
-        """How far each stream of *collection* was seen to have come, by now."""
-        heads = [*self._heads.items()]
-        return {stream: head for (name, stream), head in heads if name == collection.name}
+        super().__init__(int)
 
 
 class Heads:

@@ -95,11 +95,13 @@ class _Statement:
 
     def _known(self) -> str:
         """The entry that is there already, if that is why none was written."""
-        here = self._equal((*self._collection.stream, *self._collection.identity))
+        names = (*self._collection.stream, *self._collection.identity)
+        places = self._collection.places
+        wanted = [f"${places[name] + 1}::{self._type(name)}" for name in names]
         return (
             f"SELECT revision, {microseconds_sql('clock_timestamp()')}, 0, 1 "
-            f"FROM {self._prepared.table} WHERE {here} AND digest = {self._digest} "
-            "AND NOT EXISTS (SELECT FROM written)"
+            f"FROM ({self._prepared.entry_of(wanted)}) AS known "
+            f"WHERE digest = {self._digest} AND NOT EXISTS (SELECT FROM written)"
         )
 
     def _locked(self) -> str:

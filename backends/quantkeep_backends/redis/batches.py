@@ -16,12 +16,15 @@ from quantkeep.batch import (
     Require,
 )
 from quantkeep.collection import SealedRow
+from quantkeep.errors import TooLarge
 from quantkeep_backends.redis import entries, ordering, texts
 from quantkeep_backends.redis.shapes import Shape, arranged
 
 # The arguments of an append, by its number; none where it has to be looked at anew.
 Appended = Callable[[Shape, Append, int], list[Any] | None]
 Identities = Callable[[Delete], str]  # of the entries that are to be deleted
+
+MOST: Final = 50_000  # records of a commit, or entries that cannot be packed
 
 _NOTHING: Final = ("", "")
 _EXPECTED: Final[dict[type, str]] = {Absent: "absent", Present: "present"}
@@ -74,6 +77,7 @@ def _stamp(microseconds: int | None) -> str:
 def append(shape: Shape, write: Append, *, plain: bool) -> list[Any]:
     """The arguments of an append, row by row; *plain* ones refer to nothing."""
     rows = rows_of(write, shape)
+    check_size(len(rows))
     said: list[Any] = ["A", shape.collection.name, "1" if plain else "", len(shape.timely)]
     said += [name for name, _, _ in shape.timely]
     said.append(len(rows))
@@ -138,6 +142,7 @@ def arguments(
     batch: Batch, shapes: Callable[[str], Shape], appended: Appended, identity: Identities
 ) -> list[Any] | None:
     """The arguments of every write, in order; ``None`` if one of them has none yet."""
+    check_size(len(batch.writes))
     said: list[Any] = [len(batch.writes)]
     for number, write in enumerate(batch.writes):
         shape = shapes(write.collection.name)
@@ -152,6 +157,15 @@ def arguments(
             gone = identity(write) if isinstance(write, Delete) else ""
             said += target(shape, write, gone)
     return said
+
+
+def check_size(count: int) -> None:
+    """Refuse so many rows, looked at one by one, that all others would wait for seconds."""
+    if count > MOST:
+        raise TooLarge(
+            f"a commit of {count:,} records, or entries of a log with references, unique groups or "
+            f"several writes in it: Redis looks at at most {MOST:,} in one; commit them in portions"
+        )
 
 
 def alone(batch: Batch, name: str) -> bool:

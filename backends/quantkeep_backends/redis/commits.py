@@ -25,7 +25,7 @@ from quantkeep_backends.redis.catalogue import Catalogue
 from quantkeep_backends.redis.keys import Names
 from quantkeep_backends.redis.link import Link, Lost
 from quantkeep_backends.redis.packing import Packer
-from quantkeep_backends.redis.scripts import script
+from quantkeep_backends.redis.scripts import as_one, script
 from quantkeep_backends.redis.shapes import Shape
 from quantkeep_backends.redis.staging import Learnt, Staging
 from quantkeep_backends.redis.steps import step
@@ -164,8 +164,10 @@ class Commits:
     def _sent(self, name: str, arguments: Sequence[Any], commit_id: str) -> list[Any]:
         wait = self._link.settings.wait
         then = ("WAIT", wait, int(self._link.settings.timeout * 1000)) if wait else ()
+        # A live append is one of few arguments, whose script begins without unpacking them.
+        said = arguments if name == "append" else (as_one(arguments),)
         step("redis.commit.send", self._link)
-        answers = script(name).run(self._link, self._names.meta, *arguments, then=then)
+        answers = script(name).run(self._link, self._names.meta, *said, then=then)
         answer: list[Any] = answers[0]
         try:
             step("redis.commit.answered", self._link)

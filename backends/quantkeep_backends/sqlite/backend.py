@@ -23,9 +23,9 @@ from quantkeep_backends.sqlite.engine import SqliteEngine
 from quantkeep_backends.sqlite.maintenance import Maintenance
 from quantkeep_backends.sqlite.prepared import Prepared
 from quantkeep_backends.sqlite.reading import Reading
-from quantkeep_backends.sqlite.remembered import Remembered
+from quantkeep_backends.sqlite.remembered import Misjudged, Remembered
 from quantkeep_backends.sqlite.streams import Seen
-from quantkeep_backends.sqlite.transaction import Misjudged, Transaction
+from quantkeep_backends.sqlite.transaction import Transaction
 
 CAPABILITIES: Final = (
     Capability.PERSISTENT

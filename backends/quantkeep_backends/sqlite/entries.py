@@ -42,7 +42,8 @@ def entries(
     The seal is that of :func:`~.rows.log_seal`, written out. The digest goes as a bytearray because
     the driver takes one as it is, and looks for adapters of bytes, which costs as much as the seal.
     """
-    collection, fit = prepared.collection, prepared.codec.quick_bind
+    collection, bind = prepared.collection, prepared.codec.bind
+    nullable = prepared.codec.nullable_reals
     part_of, version = prepared.stream_part, collection.schema_version
     part: Any = revisions  # which is no row's
     stream, place, first = Stream(0, "", 0), 0, 0
@@ -57,7 +58,9 @@ def entries(
         created = now if stamp is None else stamp
         place += 1
         seal = crc32(PACK_LOG(place, created, version), crc32(digest))
-        bound: Row = fit(values) if fit else values
+        # SQLite makes NULL of a NaN that is bound as it is, which columns that are required refuse
+        total: float = sum(filter(None, nullable(values)))  # NaN if any is
+        bound: Row = values if total == total else bind(values)
         yield (place,) + bound + (created, version, bytearray(digest), seal)  # noqa: RUF005  # faster
     if first:
         revisions.add(stream, place - first)

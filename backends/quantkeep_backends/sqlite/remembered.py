@@ -25,6 +25,10 @@ class Known(NamedTuple):
     steady: tuple[Any, ...] = ()
 
 
+class Misjudged(Exception):  # no error: the batch is applied again, with care
+    """A quick way did not do: entries may be there already, or records are not as remembered."""
+
+
 class Remembered:
     """The records this handle wrote last, by collection and key; threads may share it."""
 

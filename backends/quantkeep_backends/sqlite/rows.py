@@ -43,24 +43,12 @@ class Codec:
         self.collection = collection
         kinds = [column.kind for column in collection.columns]
         self._reals = [place for place, kind in enumerate(kinds) if kind is Kind.REAL]
-        self._nullable_reals = [p for p in self._reals if collection.columns[p].nullable]
+        nullable = [place for place in self._reals if collection.columns[place].nullable]
         self._take_reals = _getter(self._reals)
-        self._take_nullable = _getter(self._nullable_reals)
+        self.nullable_reals: Final = _getter(nullable)
         self._version = collection.schema_version
 
     # -- in --------------------------------------------------------------------------------------
-
-    @property
-    def quick_bind(self) -> Callable[[Row], Row] | None:
-        """As :meth:`bind`, for columns that may be null; ``None`` where there are none.
-
-        SQLite makes NULL of a NaN that is bound as it is, which other columns refuse.
-        """
-        return self._bound_quickly if self._nullable_reals else None
-
-    def _bound_quickly(self, values: Row) -> Row:
-        total: float = sum(filter(None, self._take_nullable(values)))  # NaN if any is
-        return values if total == total else self.bind(values)
 
     def bind(self, values: Row) -> Row:
         """A row as SQLite can hold it."""

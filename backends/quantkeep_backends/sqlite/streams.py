@@ -1,11 +1,12 @@
 """Streams: their numbers, how far each has come, and how far this handle has seen it come."""
 
 import sqlite3
+from operator import attrgetter
 from typing import Final
 
 from quantkeep.collection import Collection, Key
-from quantkeep.contract import regressed
 from quantkeep.errors import StoreFull
+from quantkeep_backends._sql import seen
 from quantkeep_backends._sql.streams import stream_of_text, stream_text
 from quantkeep_backends.sqlite.engine import REVISION_MASK
 from quantkeep_backends.sqlite.system import (
@@ -14,7 +15,6 @@ from quantkeep_backends.sqlite.system import (
     last_place,
 )
 
-_REMEMBERED: Final = 65_536
 _FIND: Final = (
     "SELECT number, head, deleted FROM quantkeep_streams WHERE collection = ? AND stream = ?"
 )
@@ -66,35 +66,11 @@ class Stream:
         return self.head if self.deleted else newest
 
 
-class Seen:
-    """The streams this handle has seen, so that an older backup put under it is noticed."""
+class Seen(seen.Seen[Stream]):
+    """The streams this handle has seen."""
 
     def __init__(self) -> None:
-        self._streams: dict[tuple[str, Key], Stream] = {}
-
-    def find(self, collection: Collection, stream: Key) -> Stream | None:
-        """What is known of *stream*."""
-        return self._streams.get((collection.name, stream))
-
-    def note(self, collection: Collection, stream: Key, now: Stream) -> None:
-        """Remember that *stream* has come as far as *now*, or further, as was noted before."""
-        known = self._streams.get((collection.name, stream))
-        if known is not None and known.head > now.head:
-            return
-        if len(self._streams) >= _REMEMBERED:
-            self._streams.pop(next(iter(self._streams)), None)
-        self._streams[collection.name, stream] = now
-
-    def heads(self, collection: Collection) -> dict[Key, int]:
-        """How far each stream of *collection* was seen to have come, by now."""
-        streams = [*self._streams.items()]
-        return {stream: now.head for (name, stream), now in streams if name == collection.name}
-
-    def check(self, collection: Collection, stream: Key, head: int) -> None:
-        """Hold the *head* just read against what was seen before; raises ``Regression``."""
-        known = self.find(collection, stream)
-        if known is not None and head < known.head:
-            raise regressed(collection, stream, known.head, head)
+        super().__init__(attrgetter("head"))
 
 
 def find(connection: sqlite3.Connection, collection: Collection, stream: Key) -> Stream | None:

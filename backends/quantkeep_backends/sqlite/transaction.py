@@ -21,22 +21,18 @@ from quantkeep.batch import (
 from quantkeep.collection import Collection, Key, Reference, SealedRow, StoredRow
 from quantkeep.contract import check_expectation, taken
 from quantkeep.failpoints import passing
-from quantkeep_backends._sql.streams import stream_text
 from quantkeep_backends.sqlite import streams
 from quantkeep_backends.sqlite.complaints import explain_row
 from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK
 from quantkeep_backends.sqlite.entries import Revisions, entries
+from quantkeep_backends.sqlite.heads import Heads
 from quantkeep_backends.sqlite.prepared import Prepared
-from quantkeep_backends.sqlite.remembered import Known, Remembered
+from quantkeep_backends.sqlite.remembered import Known, Misjudged, Remembered
 from quantkeep_backends.sqlite.rows import Raw
-from quantkeep_backends.sqlite.streams import Seen, Stream
+from quantkeep_backends.sqlite.streams import Seen
 
 Prepare = Callable[[Collection], Prepared]
 Peers = Callable[[], Mapping[str, Collection]]
-
-
-class Misjudged(Exception):  # no error: the batch is applied again, with care
-    """A quick way did not do: entries may be there already, or records are not as remembered."""
 
 
 class Transaction:
@@ -69,28 +65,25 @@ class Transaction:
         self.connection = connection
         self.prepare = prepare
         self.now = now
-        self._seen = seen
+        self._heads = Heads(connection, seen, guessing=not careful)
         self._remembered = remembered
         self._written: dict[tuple[str, Key], Known | None] = {}
-        self._guessed: dict[tuple[str, Key], int] = {}  # heads of streams
         self._careful = careful
         self._peers = peers
-        self._streams: dict[tuple[str, Key], tuple[Collection, Key, Stream]] = {}
         self._removing: set[tuple[str, int]] = set()
         self.removed: list[tuple[Collection, Key]] = []
 
     def apply(self, batch: Batch) -> Receipt:
         """Apply the writes of *batch*."""
         outcomes = tuple(self._passed(write) for write in batch.writes)
-        self._advance()
+        self._heads.advance()
         passing("sqlite.commit.written")
         return Receipt(outcomes, self.now, batch.op_id)
 
     def committed(self) -> None:
         """Let the handle know how far the streams have come, and what was written."""
         self._remembered.note(self._written)
-        for collection, key, stream in self._streams.values():
-            self._seen.note(collection, key, stream)
+        self._heads.committed()
 
     def _passed(self, write: Write) -> Outcome:
         passing("sqlite.commit.write")
@@ -108,52 +101,13 @@ class Transaction:
                 self._expect(self.prepare(collection), key, expect)
                 return Outcome()
 
-    # -- streams ---------------------------------------------------------------------------------
-
-    def stream(self, prepared: Prepared, key: Key) -> Stream:
-        """How far a stream has come in this transaction."""
-        collection = prepared.collection
-        known = self._streams.get((collection.name, key))
-        if known is not None:
-            return known[2]
-        found = self._guess(collection, key) or self._find(prepared, key)
-        self._streams[collection.name, key] = (collection, key, found)
-        return found
-
-    def _guess(self, collection: Collection, key: Key) -> Stream | None:
-        """A stream of records as the handle has seen it; that it still is shows at the end."""
-        seen = self._seen.find(collection, key)
-        if seen is None or collection.log or self._careful:
-            return None
-        self._guessed[collection.name, key] = seen.head
-        return Stream(seen.number, seen.text, seen.head, seen.deleted)
-
-    def _find(self, prepared: Prepared, key: Key) -> Stream:
-        collection = prepared.collection
-        found = streams.find(self.connection, collection, key)
-        there = found.head if found else 0
-        if found is not None and collection.log:
-            there = found.reach(streams.newest(self.connection, found, prepared.last_place))
-        self._seen.check(collection, key, there)
-        if found is None and collection.log:
-            found = streams.add(self.connection, collection, key)
-        return found or Stream(0, stream_text(key), 0)
-
-    def _advance(self) -> None:
-        for place, (collection, _, stream) in self._streams.items():
-            guessed = self._guessed.get(place)
-            if guessed is None:
-                streams.advance(self.connection, collection, stream)
-            elif not streams.advance_from(self.connection, collection, stream, guessed):
-                raise Misjudged
-
     # -- appending -------------------------------------------------------------------------------
 
     def _append(self, prepared: Prepared, write: Append) -> Outcome:
         if self._careful:
             return self._append_carefully(prepared, write)
         revisions = Revisions()
-        rows = entries(prepared, write.rows, self.now, partial(self.stream, prepared), revisions)
+        rows = entries(prepared, write.rows, self.now, partial(self._heads.of, prepared), revisions)
         try:
             self.connection.executemany(prepared.insert, rows)
         except sqlite3.IntegrityError:
@@ -171,7 +125,7 @@ class Transaction:
         return Outcome(revisions, added)
 
     def _append_one(self, prepared: Prepared, row: SealedRow) -> int:
-        stream = self.stream(prepared, prepared.collection.stream_of(row.values))
+        stream = self._heads.of(prepared, prepared.collection.stream_of(row.values))
         place = stream.first + stream.head + 1
         try:
             self.connection.execute(prepared.insert, prepared.codec.entry(row, place, self.now))
@@ -203,10 +157,10 @@ class Transaction:
             if known.digest == row.digest:
                 return Outcome((known.revision,), 0)
             raise taken(collection, key, collection.key)
-        stream = self.stream(prepared, collection.stream_of(row.values))
+        stream = self._heads.of(prepared, collection.stream_of(row.values))
         stream.head += 1
         self._store(prepared, row, stream.head, known)
-        return Outcome((stream.head,), 0 if known else 1)
+        return Outcome(range(stream.head, stream.head + 1), 0 if known else 1)
 
     def _store(
         self, prepared: Prepared, row: SealedRow, revision: int, known: Known | None

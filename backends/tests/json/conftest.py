@@ -62,6 +62,10 @@ class Keep:
         found = (p for p in sorted(self.path.glob(pattern)) if p.is_file())
         return [p for p in found if p.stat().st_size]
 
+    def forget(self) -> None:
+        """As if the process had died before it acknowledged what is in the journal."""
+        (self.path / "acknowledged").unlink(missing_ok=True)
+
     @property
     def journal(self) -> Path:
         """The journal that is written to."""

@@ -36,6 +36,7 @@ def test_last_commit_cut_at_every_byte_then_append(filled, does):
     whole = filled.journal.read_bytes()
     last = whole.rindex(b"\n", 0, -1) + 1
     for size in range(last, len(whole) + 1):
+        filled.forget()
         filled.journal.write_bytes(whole[:size])
         acknowledged = [0, 1, 2, 3, *([4] if size == len(whole) else [])]
         handle = filled.open()
@@ -57,10 +58,39 @@ def test_a_commit_whose_sectors_never_reached_the_disk_is_cut_off(filled, does):
     sector = -(-kept // 512) * 512
     data[sector : sector + 512] = bytes(512)
     filled.journal.write_bytes(data)
+    filled.forget()
     again = filled.open()
     assert does.numbers(again) == [0, 1, 2, 3, 4]
     does.append(again, 5)
     assert does.numbers(filled.open()) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.requirement("Z-18")
+def test_a_journal_that_lost_what_was_acknowledged_is_refused(filled, does):
+    """Cut anywhere, it looks like one that was never longer; not to who remembers its length."""
+    whole = filled.journal.read_bytes()
+    for size in range(len(whole)):
+        filled.journal.write_bytes(whole[:size])
+        for read_only in (True, False):
+            with pytest.raises(Corrupt, match=r"commit 5 was acknowledged.*or remove") as caught:
+                filled.open(read_only=read_only)
+            assert caught.value.locator == str(filled.journal)
+    filled.forget()
+    assert does.numbers(filled.open()) == [0, 1, 2, 3]
+
+
+def test_what_is_remembered_of_a_journal_may_be_behind_or_damaged_or_missing(filled, does):
+    """After a power cut; it is written once more with the next commit."""
+    path = filled.path / "acknowledged"
+    good = path.read_bytes()
+    for said in (good.replace(b"5 ", b"9 "), good.replace(b"5 ", b"4 "), good[:20], b"", bytes(30)):
+        path.write_bytes(said)
+        handle = filled.open()
+        assert does.numbers(handle) == [0, 1, 2, 3, 4]
+        handle.close()
+    path.unlink()
+    does.append(filled.open(), 5)
+    assert int(path.read_bytes().split()[0]) == 6
 
 
 # -- damaged ---------------------------------------------------------------------------------------

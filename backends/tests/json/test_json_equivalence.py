@@ -1,5 +1,6 @@
 """``json://`` answers as ``memory://`` does, bit for bit: as written, as followed, as read anew."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,11 @@ from quantkeep import Record, record, schema
 from quantkeep.backend import Backend, Head
 from quantkeep.batch import Append, Batch, Delete, Put
 from quantkeep.collection import SealedRow
+from quantkeep.contract import stored_row
 from quantkeep.hosts import Hosts
 from quantkeep.query import Query, Tally, Where
 from quantkeep_backends.json import JsonBackend
+from quantkeep_backends.json._lines import Shape
 from quantkeep_backends.memory import MemoryBackend
 from quantkeep_conformance.exactness import same
 from quantkeep_conformance.queries import ROWS, queries, tallies
@@ -146,3 +149,18 @@ def test_keys_and_streams_that_json_has_no_words_for(keep, real):
     assert keep.open(collection).heads(collection) == [Head(key, 2)]
     handle.commit(Batch((Delete(collection, key),)))
     assert keep.open(collection).get(collection, key) is None
+
+
+@EXAMPLES
+@given(row=of_record(Specimen) | st.sampled_from(ROWS), entry=of_record(Entry))
+def test_a_record_is_canonical_json(row, entry):
+    """As the standard library writes it, whatever writes it here: a file is compared and diffed."""
+    for collection, content in ((SPECIMENS, row), (ENTRIES, entry)):
+        line = Shape(collection).record(stored_row(collection, sealed(collection, content), 1, 2))
+        assert line == json.dumps(
+            json.loads(line), ensure_ascii=False, separators=(",", ":"), sort_keys=True,
+            allow_nan=False,
+        )  # fmt: skip
+        assert same(
+            Shape(collection).row(json.loads(line)).values, sealed(collection, content).values
+        )

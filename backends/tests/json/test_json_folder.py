@@ -112,7 +112,9 @@ def test_a_folder_that_is_a_symbolic_link_is_not_followed(keep, tmp_path, dangli
 )
 @pytest.mark.requirement("Z-17")
 def test_a_file_that_is_a_symbolic_link_is_not_followed(keep, does, tmp_path, pattern):
-    does.append(keep.open(), 0)
+    handle = keep.open()
+    does.append(handle, 0)
+    handle.compact()
     path = max(keep.path.glob(pattern))
     shutil.move(path, tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
@@ -145,7 +147,10 @@ def test_all_is_the_owners_alone_whatever_the_umask(keep, does):
 @pytest.mark.parametrize(
     "pattern", [".", "keep.json", "lock", "journal-*", "records-*/entries.jsonl"]
 )
-def test_what_may_not_be_read_is_a_typed_error(theirs, pattern):
+def test_what_may_not_be_read_is_a_typed_error(theirs, does, pattern):
+    with ordinary_user():
+        does.append(theirs.handles[0], 0)
+        theirs.handles[0].compact()
     path = max(theirs.path.glob(pattern)) if pattern != "." else theirs.path
     path.chmod(0)
     with ordinary_user(), pytest.raises(PermissionDenied, match="give this user access"):

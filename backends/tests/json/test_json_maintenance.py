@@ -5,9 +5,9 @@ import logging
 import pytest
 
 import quantkeep
-from quantkeep import Corrupt
+from quantkeep import Corrupt, Record, record
 from quantkeep.cli import main
-from quantkeep.errors import InvalidUrl, WriterPoisoned
+from quantkeep.errors import InvalidUrl, StoreFull, WriterPoisoned
 from quantkeep.hookspecs import Opening
 from quantkeep_backends.json import JsonBackend
 from quantkeep_conformance.running import run
@@ -85,6 +85,32 @@ def test_faults_at_every_step_of_commits_that_compact(tmp_path):
     assert report.conforms, report.to_json()
 
 
+@pytest.mark.parametrize("step", ["collection", "journal", "heading"])
+def test_a_compaction_that_found_no_room_leaves_nothing(keep, does, disarmed, step):
+    handle = keep.open()
+    does.append(handle, 0)
+    before = {path.name for path in keep.files()}
+    disarmed(f"json.compact.{step}=ENOSPC")
+    with pytest.raises(StoreFull):
+        handle.compact()
+    assert {path.name for path in keep.files()} == before
+    assert [*handle.scrub()] == []
+
+
+def test_a_collection_may_have_the_name_of_any_file(tmp_path):
+    @record("operations", key=("name",))
+    class Operation(Record):
+        name: str
+
+    for _ in range(2):
+        with quantkeep.open(f"json:///{tmp_path}/keep", records=[Operation]) as keep:
+            operations = keep.table(Operation)
+            keep.commit(operations.put(Operation(name="a")), op_id="op")
+            keep.backend.compact()
+            assert [one.name for one in operations.list()] == ["a"]
+            assert keep.backend.outcome("op") is not None
+
+
 # -- garbage and scrubbing -------------------------------------------------------------------------
 
 
@@ -109,11 +135,12 @@ def test_what_a_crash_left_is_garbage(small, keep):
     assert small.check() == []
 
 
-@pytest.mark.parametrize("pattern", ["records-00000002/entries.jsonl", "blobs/??/*"])
+@pytest.mark.parametrize("pattern", ["records-00000003/entries.jsonl", "blobs/??/*"])
 def test_scrubbing_reads_what_no_query_touches(small, keep, does, pattern):
     does.append(small, 1)
     small.put_blob("0" * 64, b"these are not its bytes")
     (blob,) = keep.path.glob("blobs/??/*")
+    small.compact()
     small.compact()
     found = [line for line in small.scrub() if str(blob) not in line]
     assert found == []

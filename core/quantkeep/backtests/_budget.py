@@ -84,6 +84,17 @@ def read_group(file: Any, place: int, columns: Sequence[str], table: str) -> Any
 
 def _texts(column: Any, name: str) -> Any:
     """A dictionary of texts written out; one long text, often repeated, is a bomb."""
+    if sum(_longest(chunk) * len(chunk) for chunk in column.chunks) > ROW_GROUP_BYTES:
+        _check_texts(column, name)
+    return column.cast(column.type.value_type)
+
+
+def _longest(chunk: Any) -> int:
+    return pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
+
+
+def _check_texts(column: Any, name: str) -> None:
+    """Add up what they come to, row by row."""
     size = sum(
         pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
         for chunk in column.chunks
@@ -93,7 +104,6 @@ def _texts(column: Any, name: str) -> Any:
             f"holds {size:,} bytes of text in one row group", record="BacktestResult", field=name,
             value=size, expected=f"at most {ROW_GROUP_BYTES:,}",
         )  # fmt: skip
-    return column.cast(column.type.value_type)
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """What must hold of the rows of a table, checked batch by batch as they pass (BT-20 ... BT-22)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantkeep.backtests._runs import grouped, runs
+from quantkeep.backtests._runs import Run, grouped
 from quantkeep.backtests.schemas import TableSchema
 from quantkeep.columns import Column, Kind
 from quantkeep.errors import InvalidValue
@@ -43,15 +43,17 @@ class Checker:
         for column in self._table.columns:
             if column.kind is Kind.TEXT:
                 _check_text(column, batch[column.name], named)
-        together, places = grouped(batch)
-        for symbol, start, stop in runs(together["symbol"]):
+        together, found, places = grouped(batch)
+        for symbol, start, stop in found:
             self.symbols[symbol] = self.symbols.get(symbol, 0) + stop - start
         if self._table.is_timed and len(batch):
-            self._check_order(together, places, named)
+            self._check_order(together, found, places, named)
 
-    def _check_order(self, batch: Any, places: Any | None, where: Where) -> None:
+    def _check_order(
+        self, batch: Any, found: Sequence[Run], places: Any | None, where: Where
+    ) -> None:
         times = batch["timestamp"].cast(pa.int64())
-        for symbol, start, stop in runs(batch["symbol"]):
+        for symbol, start, stop in found:
             part = times.slice(start, stop - start)
             row = self._first_backwards(symbol, part)
             if row is not None:

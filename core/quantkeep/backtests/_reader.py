@@ -195,6 +195,9 @@ def _filtered(group: Any, wanted: Wanted) -> Any:
 
 
 def _one(column: Any) -> Any:
+    """A column as one array; combining what is one already would copy it."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
     whole = column.combine_chunks()
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 

@@ -24,18 +24,21 @@ def runs(symbols: Any) -> Iterator[Run]:
         start = stop
 
 
-def grouped(batch: Any) -> tuple[Any, Any | None]:
+def grouped(batch: Any) -> tuple[Any, list[Run], Any | None]:
     """*batch* with the rows of each symbol together, in the order in which symbols first appear.
 
     Returns:
-        The batch, and the places its rows had before; ``None`` if they stand where they stood.
+        The batch, the run of each symbol, and the places its rows had before; ``None`` if they
+        stand where they stood.
     """
     symbols = batch["symbol"]
-    if sum(1 for _ in runs(symbols)) == pc.count_distinct(symbols).as_py():
-        return batch, None
+    found = [*runs(symbols)]
+    if len(found) == len({run.symbol for run in found}):
+        return batch, found, None
     codes = _plain(symbols).dictionary_encode().indices  # numbered by first appearance
     places = pc.array_sort_indices(codes)  # stable
-    return batch.take(places), places
+    together = batch.take(places)
+    return together, [*runs(together["symbol"])], places
 
 
 def _plain(symbols: Any) -> Any:

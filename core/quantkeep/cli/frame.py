@@ -22,7 +22,10 @@ from quantkeep.cli.sentences import sentence, without_secrets
 GOOD, COULD_NOT = 0, 2
 INTERRUPTED = 130  # as shells say it
 
-HELP = "Look into the keeps of trading systems: sessions, trades, equity, slippage, health."
+HELP = """\
+Look into the keeps of trading systems: sessions and trades, predictions, backtests, what was
+learned from them, and health.
+"""
 EPILOG = """\
 \b
 Examples:

@@ -82,6 +82,10 @@ class Model(Rules[HeldShelf]):
             del self.operations[self._remembered]
             self._remembered = None
 
+    def settle(self) -> None:
+        """The last applied batch stays: let go of what would have undone it."""
+        self._steps, self._remembered = [], None
+
     def replay(self, effect: Effect) -> None:
         """Do again what another process did; ``KeyError`` if it removes what is not there."""
         shelf = self.shelves[effect.collection]

@@ -47,7 +47,8 @@ class Rules(Generic[S]):
             self._check_removal(effect)
         for effect in self._effects:
             self._check_references(effect)
-        return Receipt(outcomes, now, batch.op_id), self._effects
+        effects, self._effects = self._effects, []
+        return Receipt(outcomes, now, batch.op_id), effects
 
     # -- writes ----------------------------------------------------------------------------------
 

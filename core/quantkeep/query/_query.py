@@ -1,6 +1,7 @@
 """Query: which rows of one collection, in which order."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from heapq import nlargest, nsmallest
 from typing import Literal
 
@@ -35,20 +36,17 @@ class Query:
         if self.take == "last" and self.limit is None:
             raise InvalidQuery('take="last" needs a limit')
         ordering = self.ordering(collection)
-        for name, _ in ordering:
-            if column_of(collection, name).kind in (Kind.DOCUMENT, Kind.BINARY):
-                raise InvalidQuery(f"{collection.name} cannot be ordered by {name!r}")
+        _check_order(collection, ordering)
         if self.after is not None and len(self.after) != len(ordering):
             raise InvalidQuery("the cursor is not of this query: its order differs")
-        return attrs.evolve(self, where=tuple(c.bound(collection) for c in self.where))
+        where = tuple([c.bound(collection) for c in self.where])
+        return Query(
+            where=where, order=self.order, limit=self.limit, take=self.take, after=self.after
+        )
 
     def ordering(self, collection: Collection) -> tuple[tuple[str, bool], ...]:
         """The whole order: (column, descending), tie-break included."""
-        given = [(name.removeprefix("-"), name.startswith("-")) for name in self.order]
-        named = {name for name, _ in given}
-        direction = given[-1][1] if given else False
-        ties = [(name, direction) for name in collection.key_columns if name not in named]
-        return (*given, *ties)
+        return _ordering(tuple(self.order), collection.key_columns)
 
     def cursor(self, collection: Collection, stored: StoredRow) -> tuple[Scalar, ...]:
         """The cursor that stands at *stored*."""
@@ -75,3 +73,19 @@ class Query:
         if self.take == "last":
             return iter(sorted(nlargest(self.limit, found, key=key), key=key))
         return iter(nsmallest(self.limit, found, key=key))
+
+
+@lru_cache(maxsize=1024)
+def _ordering(order: tuple[str, ...], ties: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
+    given = [(name.removeprefix("-"), name.startswith("-")) for name in order]
+    named = {name for name, _ in given}
+    direction = given[-1][1] if given else False
+    return (*given, *((name, direction) for name in ties if name not in named))
+
+
+@lru_cache(maxsize=1024)
+def _check_order(collection: Collection, ordering: tuple[tuple[str, bool], ...]) -> None:
+    """Raises :class:`InvalidQuery`; what is in order once is not looked at again."""
+    for name, _ in ordering:
+        if column_of(collection, name).kind in (Kind.DOCUMENT, Kind.BINARY):
+            raise InvalidQuery(f"{collection.name} cannot be ordered by {name!r}")

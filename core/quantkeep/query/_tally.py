@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 
 from quantkeep.collection import Collection, StoredRow
-from quantkeep.columns import Kind, instant
+from quantkeep.columns import Kind, Scalar, instant
 from quantkeep.errors import InvalidQuery
 from quantkeep.query._columns import column_of, comparable, value_of
 from quantkeep.query._conditions import Condition, Rows, test_of
@@ -73,16 +73,20 @@ class Tally:
         """Answer this (bound) tally over *rows*, in Python values. The meaning engines match."""
         tests = [test_of(condition, collection, others) for condition in self.where]
         takes = [_group_value(collection, group) for group in self.by]
-        groups: dict[tuple[Any, ...], list[StoredRow]] = defaultdict(list)
+        measured = [_measured(collection, measure) for measure in self.measures]
+        # Of a row, only what is measured is held: there may be millions.
+        groups: dict[tuple[Any, ...], list[tuple[Scalar, ...]]] = defaultdict(list)
         if not self.by:
             groups[()] = []
         for row in rows:
             if all(test(row) for test in tests):
-                groups[tuple(take(row) for take in takes)].append(row)
+                members = groups[tuple(take(row) for take in takes)]
+                members.append(tuple([take(row) for take in measured]))
         figures = [
-            (*group, *(_figure(m, collection, members) for m in self.measures))
+            (*group, *(_figure(m, collection, [member[n] for member in members])
+                       for n, m in enumerate(self.measures)))
             for group, members in groups.items()
-        ]
+        ]  # fmt: skip
         return self.ranked(figures)
 
     def ranked(self, figures: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -139,12 +143,17 @@ def _period(kind: Kind, scalar: Any, width: int) -> str | None:
     return str(text)[:width]
 
 
-def _figure(measure: Measure, collection: Collection, rows: Sequence[StoredRow]) -> Any:
+def _measured(collection: Collection, measure: Measure) -> Callable[[StoredRow], Scalar]:
     if measure.column is None:
-        return len(rows)
-    take = value_of(collection, measure.column)
+        return lambda row: True
+    return value_of(collection, measure.column)
+
+
+def _figure(measure: Measure, collection: Collection, members: Sequence[Scalar]) -> Any:
+    if measure.column is None:
+        return len(members)
     column = column_of(collection, measure.column)
-    scalars = [s for s in map(take, rows) if s is not None]
+    scalars = [s for s in members if s is not None]
     if measure.function == "count":
         return len(scalars)
     if not scalars:

@@ -1,6 +1,7 @@
 """What a save has to write: the rows of live state that do not say what the state says."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from quantkeep import documents
@@ -46,11 +47,14 @@ class Difference:
         )
         return self._layout.units + added
 
-    def change(self, path: Path) -> int:
-        """By how much a row to write changes the sum of digests."""
-        sealed = self.rows[path]
-        before = int.from_bytes(self._layout.digests.get(path, b""), "big")
-        return (int.from_bytes(sealed.digest, "big") if sealed else 0) - before
+    @cached_property
+    def total(self) -> int:
+        """By how much the rows to write change the sum of digests; asked before it is committed."""
+        before, number = self._layout.digests, int.from_bytes
+        return sum(
+            (number(sealed.digest) if sealed else 0) - number(before.get(path, b""))
+            for path, sealed in self.rows.items()
+        )
 
     def writes(self) -> Iterator[Write]:
         """The writes for a batch."""

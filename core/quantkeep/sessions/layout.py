@@ -73,11 +73,11 @@ class Layout:
 
     def apply(self, difference: Difference) -> None:
         """The *difference* was committed."""
+        self._sum = (self._sum + difference.total) % _DIGESTS
         for path in difference.merged:
             self.split.pop(path, None)
         self.split.update({path: set() for path in difference.divided})
         for path, sealed in difference.rows.items():
-            self._sum = (self._sum + difference.change(path)) % _DIGESTS
             siblings = self.split.get(path[:-1])
             if sealed is None:
                 del self.digests[path]
@@ -90,8 +90,7 @@ class Layout:
 
     def sum_after(self, difference: Difference) -> bytes:
         """The state digest once the *difference* is committed."""
-        change = sum(map(difference.change, difference.rows))
-        return ((self._sum + change) % _DIGESTS).to_bytes(16, "big")
+        return ((self._sum + difference.total) % _DIGESTS).to_bytes(16, "big")
 
     def seal(self, path: Path, layout: Literal["whole", "entries"], text: str | None) -> SealedRow:
         """The row of *path*."""

@@ -26,7 +26,7 @@ def fits(path: Path) -> bool:
 
 def path_text(path: Path) -> str:
     """The keys below the section, as they are stored."""
-    return dumps(list(path[1:]))
+    return "[]" if len(path) == 1 else dumps(path[1:])
 
 
 def label(path: Path) -> str:

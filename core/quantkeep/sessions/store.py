@@ -99,7 +99,8 @@ class SessionStore(Starting):
                 without regard to snapshots. What was saved since stays in the history.
             steal: take the session from an owner that may still be alive. It can write no more.
             components: attached, and given their state, before this returns.
-            checks: what the state must pass (:mod:`quantkeep.sessions.checks`).
+            checks: what the state must pass (:mod:`quantkeep.sessions.checks`). They, and upgrades,
+                are asked again where the old owner saves in the midst of it.
             upgrades: functions of all sections, by the state version they start from (D70-32). The
                 state before them is kept as a snapshot.
             state_version: of this program; by default, what the upgrades lead to.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from quantkeep.batch import Receipt
 from quantkeep.errors import InvalidRecord
 from quantkeep.records import Record
-from quantkeep.store import PendingBatch, Store
+from quantkeep.store import Home, PendingBatch, Store
 from quantkeep.table import Table
 from quantkeep.tape.records import (
     Diagnostic,
@@ -36,6 +36,10 @@ class Logs(Store):
 
     name: ClassVar[str] = "tape"
     records: ClassVar[tuple[type[Record], ...]] = LOGS
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home)
+        self._whole: dict[type[Record], Table[Any]] = {}  # those that hold all of a record's fields
 
     def append(
         self,
@@ -88,6 +92,10 @@ class Logs(Store):
 
     def _writable(self, kind: type[R]) -> Table[R]:
         """The log of *kind*, if it holds all the fields of *kind*: none may be lost."""
+        table: Table[R] = self._whole.get(kind) or self._met(kind)
+        return table
+
+    def _met(self, kind: type[R]) -> Table[R]:
         table = self._log(kind)
         known = table.collection.record
         lost = set(kind.collection.names) - set(known.collection.names if known else ())
@@ -96,6 +104,7 @@ class Logs(Store):
                 f"this keep was opened without {kind.__name__}, so {', '.join(sorted(lost))} would "
                 f"be lost: open it with records=[{kind.__name__}]"
             )
+        self._whole[kind] = table
         return table
 
 

@@ -47,10 +47,11 @@ _zone: Final = click.option(
 )
 @click.option("--from", "kind", type=click.Choice(_SOURCES), help="Left out, what is there tells.")
 def backtest_results(path: Path, keep: Keep, kind: str | None) -> Report:
-    """Backtest results: original JSON, exported directories, and what engines write.
+    """Backtest results, as JSON or of an engine.
 
-    PATH is a file or folder. Results keep their ids; those of engines without ids get one that
-    follows from what they say, so that importing twice adds nothing.
+    PATH is a file or folder: the original JSON, an exported directory, or what an engine wrote.
+    Results keep their ids; those of engines without ids get one that follows from what they say,
+    so that importing twice adds nothing.
     """
     from quantkeep_plugins.importers.backtests import import_backtests
 
@@ -64,10 +65,11 @@ def backtest_results(path: Path, keep: Keep, kind: str | None) -> Report:
 )
 @_zone
 def research_run(path: Path, keep: Keep, zone: tzinfo) -> Report:
-    """A research loop: strategies, backtests, failures and constraints, as JSON lines.
+    """A research loop, as JSON lines.
 
-    PATH is a folder with run.json and iterations.jsonl, strategies.jsonl, backtests.jsonl,
-    scores.jsonl, failures.jsonl, constraint_sets.jsonl and provenance.jsonl.
+    Its strategies, backtests, failures and constraints. PATH is a folder with run.json and
+    iterations.jsonl, strategies.jsonl, backtests.jsonl, scores.jsonl, failures.jsonl,
+    constraint_sets.jsonl and provenance.jsonl.
     """
     from quantkeep_plugins.importers.knowledge import import_chain
 
@@ -89,9 +91,10 @@ def research_run(path: Path, keep: Keep, zone: tzinfo) -> Report:
 @click.option("--engine-version", default="unknown", help="Of what ran the backtests.")
 @_zone
 def optuna_study(path: Path, keep: Keep, **options: Any) -> Report:
-    """A study of Optuna: each trial a backtest, its parameters the strategy.
+    """A study of Optuna, trial by trial.
 
-    PATH is the SQLite file of its storage, which is only read.
+    Each trial becomes a backtest, its parameters the strategy. PATH is the SQLite file of its
+    storage, which is only read.
     """
     from quantkeep_plugins.importers.knowledge import import_optuna
 

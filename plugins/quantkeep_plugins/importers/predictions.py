@@ -32,6 +32,7 @@ Finer = Literal["refuse", "round"]
 
 _ROOM: Final = Context(prec=1_000)
 _STAMPS: Final = ("created_at", "updated_at")
+_FEW: Final = 5  # names in a note
 _ROUNDING: Final = 'finer="round", on the command line --finer round, keeps this value beside it'
 
 
@@ -84,6 +85,7 @@ class _Import:
         self.instants = Instants(zone)
         self.rounded: list[tuple[str, str, float]] = []
         self.notes: list[str] = []
+        self.alone: list[str] = []  # agents whose records name no user
         self.predictions = json_lines(folder / "predictions.jsonl")
         results = folder / "performance_results.jsonl"
         self.results = json_lines(results) if results.exists() else []
@@ -96,6 +98,8 @@ class _Import:
         users = self._users([p.record for p in predictions])
         portfolios = self._portfolios([p.record for p in predictions])
         agents = [self._agent(row, {user.user_id for user in users}) for row in self.agents]
+        if self.alone:
+            self.notes.append(f"agents without a user, taken as their own: {_some(self.alone)}")
         done = self.keep.predictions.insert([*users, *portfolios, *predictions, *results, *agents])
         return Imported(
             read={
@@ -146,7 +150,7 @@ class _Import:
                 "is missing from the source", record="AgentPerformance", field="user_id",
                 expected="a user, or an agent that is called like one",
             )  # fmt: skip
-        self.notes.append(f"the record of agent {agent!r} names no user: taken as the user's own")
+        self.alone.append(agent)
         return agent
 
     def _fields(
@@ -210,13 +214,16 @@ class _Import:
     def _users(self, predictions: Sequence[Any]) -> list[User]:
         """The users named; those that are stored already are left as they are."""
         flows = {p.user_id: p.flow for p in reversed(predictions)}
-        store, made = self.keep.predictions, []
+        store, made, missing = self.keep.predictions, [], []
         for user_id, flow in flows.items():
             known = store.user(user_id)
             made.append(known or User(user_id=user_id, name=user_id, profile=flow, flow=flow))
-            if known is None:
-                self.notes.append(f"user {user_id!r} is known by id alone: name, profile and flow "
-                                  "were taken from id and flow")  # fmt: skip
+            missing += [] if known else [user_id]
+        if missing:
+            self.notes.append(
+                f"users known by id alone, their name, profile and flow taken from id and flow: "
+                f"{_some(missing)}"
+            )
         return made
 
     def _portfolios(self, predictions: Sequence[Any]) -> list[Portfolio]:
@@ -232,6 +239,12 @@ class _Import:
         if missing:
             self.notes.append(f"{missing} input portfolios are known by id alone: holdings empty")
         return made
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of *names*, and how many more there are."""
+    more = f", and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
+    return ", ".join(sorted(names)[:_FEW]) + more
 
 
 def _known_by_id(prediction: Any, sequence: int) -> Portfolio:

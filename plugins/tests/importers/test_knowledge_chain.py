@@ -248,7 +248,7 @@ def damaged(source, tmp_path):
     [
         ("failures", "{", r"failures\.jsonl:1 is no JSON"),
         ("strategies", "[1]", r"strategies\.jsonl:1 is a list"),
-        ("strategies", '{"strategy_id": "x"}', r"strategies\.created_from: is missing"),
+        ("strategies", '{"strategy_id": "x"}', r"strategies\.created_from: is missing .* of 'x'"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_its_place(keep, damaged, name, line, said) -> None:

@@ -87,6 +87,8 @@ def test_trials_that_failed_are_failures_and_the_best_is_found(keep, study, rows
 def test_what_is_no_study_is_refused(keep, study, tmp_path) -> None:
     with pytest.raises(NotFound, match=r"nothing\.sqlite"):
         import_optuna(tmp_path / "nothing.sqlite", keep)
+    with pytest.raises(InvalidValue, match="is a folder; expected the SQLite file"):
+        import_optuna(tmp_path, keep)
     (tmp_path / "text.sqlite").write_text("no database at all, but long enough to be read as one")
     with pytest.raises(InvalidValue, match="no storage of Optuna"):
         import_optuna(tmp_path / "text.sqlite", keep)

@@ -2,8 +2,8 @@
 -- share its hash tag. Arguments are taken one by one.
 local call, format = redis.call, string.format
 local P = KEYS[1]:sub(1, -5)
-local place = 0
-local function take() place = place + 1; return ARGV[place] end
+local arguments, place = ARGV, 0
+local function take() place = place + 1; return arguments[place] end
 local function count() return tonumber(take()) end
 
 local RING = 4096 -- the last commits, by their number; what a handle remembers is looked up there

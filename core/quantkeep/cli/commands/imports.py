@@ -33,7 +33,8 @@ imports = Importers(
     help=HELP,
     epilog=examples(
         "import backtest-results runs/vectorbt --to sqlite:///research.db",
-        "import backtest-results result.json --to sqlite:///research.db",
+        "import research-run runs/2025-01-17 --to sqlite:///research.db",
+        "import predictions predictions/2025 --to sqlite:///mara.db",
     ),
     subcommand_metavar="KIND PATH --to URL",
 )

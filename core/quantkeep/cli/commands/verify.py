@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import click
 
-from quantkeep.blobs import Blobs
+from quantkeep.blobs import BlobRef, Blobs
 from quantkeep.cli.listing import Listing, integer, text
 from quantkeep.cli.options import Output, examples, output_options, url_argument
 from quantkeep.cli.progress import bars
@@ -106,15 +106,22 @@ def _engine(part: Part, *, deep: bool) -> Check:
 def _blobs(part: Part) -> Check:
     """Each once, however many records refer to it; counted are the references."""
     check, blobs, met = Check("blobs"), Blobs(part.backend), set()
-    for ref in references(part.backend):
-        check.records += 1
-        if ref.digest not in met:
-            met.add(ref.digest)
-            try:
-                blobs.verify(ref)
-            except Corrupt as error:
-                check.add(sentence(error))
+    try:
+        for ref in references(part.backend):
+            check.records += 1
+            if ref.digest not in met:
+                met.add(ref.digest)
+                _verify_blob(blobs, ref, check)
+    except Corrupt as error:  # a record that refers to one cannot be read
+        check.add(sentence(error))
     return check
+
+
+def _verify_blob(blobs: Blobs, ref: BlobRef, check: Check) -> None:
+    try:
+        blobs.verify(ref)
+    except Corrupt as error:
+        check.add(sentence(error))
 
 
 def _records(part: Part, collection: Collection) -> Check:

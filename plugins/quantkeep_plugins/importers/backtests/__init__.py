@@ -63,6 +63,8 @@ def kind_of(place: Path) -> str:
     for name, module in KINDS.items():
         if module.recognises(place):
             return name
+    if place.suffix == ".json":
+        originals.check_readable(place)
     raise InvalidValue(
         f"{place} is no backtest result that this importer knows", field="path", value=str(place),
         expected=f"a result of {', '.join(KINDS)}",

@@ -53,14 +53,22 @@ def _folders(place: Path) -> list[Path]:
     )
 
 
-def _read(place: Path) -> list[dict[str, Any]]:
+def check_readable(place: Path) -> None:
+    """Raises :class:`NotFound`, or :class:`InvalidValue` where it is no JSON."""
+    _said(place)
+
+
+def _said(place: Path) -> Any:
     try:
-        said = json.loads(place.read_text(encoding="utf-8"))
+        return json.loads(place.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFound(f"there is no {place}") from None
     except (OSError, ValueError) as error:
         raise InvalidValue(f"{place} cannot be read: {error}", expected="JSON in UTF-8") from None
-    found = _several(said)
+
+
+def _read(place: Path) -> list[dict[str, Any]]:
+    found = _several(_said(place))
     for each in found:
         if not isinstance(each, dict) or "task_id" not in each:
             raise InvalidValue(

@@ -13,6 +13,7 @@ import attrs
 from quantkeep import Keep
 from quantkeep.backtests import BacktestResult, BacktestStore
 from quantkeep.errors import AlreadyExists
+from quantkeep_plugins.importers.source import about
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +51,11 @@ class Result:
     folder: Path | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """How errors call it."""
+        return str(self.folder or self.original.get("task_id"))
+
 
 def store(results: Iterable[Result], keep: Keep, kind: str) -> Imported:
     """Store *results*, each with a commit of its own.
@@ -62,7 +68,8 @@ def store(results: Iterable[Result], keep: Keep, kind: str) -> Imported:
     notes: dict[str, None] = {}
     added = 0
     for result in results:
-        new, status = _stored(keep, result)
+        with about(result.name):
+            new, status = _stored(keep, result)
         read[status] += 1
         added += new
         notes.update(dict.fromkeys(result.notes))

@@ -30,7 +30,7 @@ from quantkeep.store import PendingBatch
 from quantkeep_plugins.importers.knowledge.figures import key_metrics
 from quantkeep_plugins.importers.knowledge.reporting import Imported
 from quantkeep_plugins.importers.knowledge.storing import Backtests, rows
-from quantkeep_plugins.importers.source import Instants, json_file, json_lines, need
+from quantkeep_plugins.importers.source import Instants, about, json_file, json_lines, need
 
 FILES: Final = (
     "iterations", "strategies", "backtests", "scores", "failures", "constraint_sets", "provenance",
@@ -114,19 +114,23 @@ class _Chain:
 
     def _strategies(self, batch: PendingBatch) -> None:
         for row in self.read["strategies"]:
-            source = need(row, "created_from", "strategies")
-            template_id = source.removeprefix(_TEMPLATE) if source.startswith(_TEMPLATE) else None
-            if template_id and template_id not in self.templates:
-                self._template(template_id, batch)
-            strategy = Strategy(
-                strategy_id=need(row, "strategy_id", "strategies"),
-                normalized_spec=need(row, "normalized_spec", "strategies"),
-                created_from=source,
-                template_id=template_id,
-                spec_hash_version=need(row, "spec_hash_version", "strategies"),
-            )
-            created = self.instants.read(row.get("created_at"), "strategies", "created_at")
-            self.knowledge.upsert_strategy(strategy, created_at=created, batch=batch)
+            with about(need(row, "strategy_id", "strategies")):
+                self._strategy(row, batch)
+
+    def _strategy(self, row: dict[str, Any], batch: PendingBatch) -> None:
+        source = need(row, "created_from", "strategies")
+        template_id = source.removeprefix(_TEMPLATE) if source.startswith(_TEMPLATE) else None
+        if template_id and template_id not in self.templates:
+            self._template(template_id, batch)
+        strategy = Strategy(
+            strategy_id=need(row, "strategy_id", "strategies"),
+            normalized_spec=need(row, "normalized_spec", "strategies"),
+            created_from=source,
+            template_id=template_id,
+            spec_hash_version=need(row, "spec_hash_version", "strategies"),
+        )
+        created = self.instants.read(row.get("created_at"), "strategies", "created_at")
+        self.knowledge.upsert_strategy(strategy, created_at=created, batch=batch)
 
     def _template(self, template_id: str, batch: PendingBatch) -> None:
         self.knowledge.save_template(Template(template_id=template_id), batch=batch)
@@ -153,16 +157,23 @@ class _Chain:
             self._results(number, batch)
         for constraint_set in self.read["constraint_sets"]:
             if self._drawn_up_in(constraint_set) == number:
-                self._constraint_set(constraint_set, number)
+                with about(constraint_set["constraint_set_id"]):
+                    self._constraint_set(constraint_set, number)
 
     def _results(self, number: int, batch: PendingBatch) -> None:
         scores = {row["backtest_id"]: row for row in self.read["scores"]}
         for row in self.read["backtests"]:
             if row["iteration_id"] == number:
-                self._backtest(row, batch)
-                if row.get("metrics") is not None:
-                    self._metrics(row, scores.get(row["backtest_id"]), batch)
-                self._failures(row["backtest_id"], batch)
+                with about(row["backtest_id"]):
+                    self._result(row, scores.get(row["backtest_id"]), batch)
+
+    def _result(
+        self, row: dict[str, Any], score: dict[str, Any] | None, batch: PendingBatch
+    ) -> None:
+        self._backtest(row, batch)
+        if row.get("metrics") is not None:
+            self._metrics(row, score, batch)
+        self._failures(row["backtest_id"], batch)
 
     def _backtest(self, row: dict[str, Any], batch: PendingBatch) -> None:
         start, end = (
@@ -224,7 +235,7 @@ class _Chain:
 
     def _constraint_set(self, row: dict[str, Any], number: int) -> None:
         set_id = need(row, "constraint_set_id", "constraint_sets")
-        about = ConstraintSet(
+        known = ConstraintSet(
             constraint_set_id=set_id,
             base_constraint_set_id=row.get("base_constraint_set_id"),
             policy_version=row.get("policy_version"),
@@ -243,7 +254,7 @@ class _Chain:
             number,
             [_constraint(each) for each in need(row, "constraints", "constraint_sets")],
             proofs,
-            constraint_set=about,
+            constraint_set=known,
             created_at=self.instants.read(row.get("created_at"), "constraint_sets", "created_at"),
         )
 

@@ -79,7 +79,9 @@ def import_optuna(
 def _connected(path: Path) -> "sqlite3.Connection":
     import sqlite3
 
-    if not path.is_file():
+    if path.is_dir():
+        raise InvalidValue(f"{path} is a folder", expected="the SQLite file of Optuna's storage")
+    if not path.exists():
         raise NotFound(f"there is no {path}")
     return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
 

@@ -43,7 +43,7 @@ end
 
 -- An entry of a log that nothing else in the batch is about, and that refers to nothing.
 local function append_plain(collection, columns)
-  local of, digest, created, updated, body, identity = unpack(ARGV, place + 1, place + 6)
+  local of, digest, created, updated, body, identity = unpack(arguments, place + 1, place + 6)
   place = place + 6
   local stream = collection .. ':' .. of
   local refused, before = told_before(stream, identity, digest)

@@ -12,6 +12,7 @@ from quantkeep.cli.commands.backtests.showing import show
 
 backtests: Final = click.Group(
     "backtests",
+    short_help="List, show, export, check and retire results.",
     help="List backtest results, look into them, export, check and retire them.",
     commands=[list_results, show, export, verify, cleanup, gc],
 )

@@ -24,11 +24,12 @@ VIEW: Final = View(
 
 
 @click.command(
+    short_help="Show what fails most often, and each failure.",
     epilog=examples(
         "failures sqlite:///research.db --top 5",
         "failures sqlite:///research.db --by category --state OPEN --since 30d",
         "failures sqlite:///research.db --list --tag drawdown",
-    )
+    ),
 )
 @url_argument
 @top_option

@@ -143,10 +143,11 @@ _EFFECTS: Final = (
 
 
 @click.command(
+    short_help="Show whether each constraint set helped.",
     epilog=examples(
         "effectiveness sqlite:///research.db",
         "effectiveness sqlite:///research.db --set cs-open-2 --metric score_total",
-    )
+    ),
 )
 @url_argument
 @click.option("--set", "sets", multiple=True, metavar="ID", help="Only this set; may be repeated.")

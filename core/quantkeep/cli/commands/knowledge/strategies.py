@@ -32,11 +32,12 @@ VIEW: Final = View(
 
 
 @click.command(
+    short_help="Show the top strategies by any metric.",
     epilog=examples(
         "strategies sqlite:///research.db --top 5",
         "strategies sqlite:///research.db --by max_drawdown_net --passed",
         "strategies sqlite:///research.db --by 'Sharpe Ratio' --format json",
-    )
+    ),
 )
 @url_argument
 @top_option
@@ -95,10 +96,11 @@ def _ranked(
 
 
 @click.command(
+    short_help="Show which strategies moved up, or did not.",
     epilog=examples(
         "promotions sqlite:///research.db --to-tier PAPER",
         "promotions sqlite:///research.db --by-template --top 5",
-    )
+    ),
 )
 @url_argument
 @click.option("--decision", type=click.Choice(DECISIONS), help="Only these decisions.")

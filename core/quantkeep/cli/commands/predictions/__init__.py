@@ -10,6 +10,7 @@ from quantkeep.cli.commands.predictions.retrospecting import retrospect
 
 predictions: Final = click.Group(
     "predictions",
+    short_help="List predictions, look back, see how good they were.",
     help="List predictions, look back on those that are due, see how good they were.",
     commands=[list_predictions, pending, retrospect, calibration],
 )

@@ -18,10 +18,11 @@ FIGURES: Final = ("expected", "actual", "error", "absolute_error", "accuracy")
 
 
 @click.command(
+    short_help="Hold what was expected against what came.",
     epilog=examples(
         "predictions calibration sqlite:///mara.db --by month",
         "predictions calibration sqlite:///mara.db --user marv --by agent --by regime",
-    )
+    ),
 )
 @url_argument
 @click.option("--by", type=click.Choice(GROUPS), multiple=True, help="Group so; may be repeated.")

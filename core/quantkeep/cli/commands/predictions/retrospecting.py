@@ -19,12 +19,13 @@ RESULT: Final = (
 
 
 @click.command(
+    short_help="Store how a prediction turned out.",
     epilog=examples(
         "predictions retrospect sqlite:///mara.db -p marv_2025-01-17 --end-date 2025-02-17 "
         "--actual-return 0.06",
         "predictions retrospect sqlite:///mara.db -p marv_2025-01-17 --end-date 2025-02-17 "
         "--actual-return 0.06 --accuracy 0.67 --attribution agents.json --weigh",
-    )
+    ),
 )
 @url_argument
 @click.option("--prediction", "-p", required=True, help="Its id.")

@@ -47,6 +47,13 @@ class ArbitrageTrade:
     notional: Decimal
 
 
+BEGINNING = {
+    "total_trades_opened": 0,
+    "total_trades_closed": 0,
+    "total_winning_trades": 0,
+    "total_pnl_usd": 0.0,
+    "portfolio_equity": 10_000.0,
+}
 TYPES = [Side, Order, ArbitrageTrade]
 
 
@@ -78,6 +85,8 @@ class Engine:
     def __init__(self, session: Session, guard: RiskGuard) -> None:
         self.session = session
         self.guard = guard
+        session.setdefault("positions", {"active_orders": {}, "paper_position_open_times": {}})
+        session.setdefault("metrics", dict(BEGINNING))
 
     @classmethod
     def start(cls, keep: quantkeep.Keep, name: str) -> "Engine":
@@ -89,14 +98,6 @@ class Engine:
             config={"min_spread_bps": 4.0},
             components={"risk_guard": guard},
         )
-        session["positions"] = {"active_orders": {}, "paper_position_open_times": {}}
-        session["metrics"] = {
-            "total_trades_opened": 0,
-            "total_trades_closed": 0,
-            "total_winning_trades": 0,
-            "total_pnl_usd": 0.0,
-            "portfolio_equity": 10_000.0,
-        }
         return cls(session, guard)
 
     @classmethod

@@ -1,5 +1,6 @@
 """Appends too large for one command: sent ahead in pieces, made by one small script, or not."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,11 +13,12 @@ import pytest
 import redis
 
 import quantkeep
-from quantkeep import Keep
+from quantkeep import Keep, Where
 from quantkeep.batch import Append, Batch
-from quantkeep.errors import AlreadyExists, TooLarge, Unavailable
+from quantkeep.errors import AlreadyExists, OutcomeUnknown, TooLarge, Unavailable
 from quantkeep_backends.redis import batches, chunks, packing, sealing, staging
 from quantkeep_backends.redis.opening import discard
+from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 
 KINDS = ["redis_server", "valkey_server"]
@@ -263,6 +265,7 @@ WRITER = """
 import sys, quantkeep
 from quantkeep import failpoints
 from quantkeep_backends.redis import batches, chunks, packing, staging
+from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 packing.RESERVED, staging._PIECE, chunks.LEAST, chunks.ROWS, staging._INLINE = 50, 30, 20, 40, 0
 with quantkeep.open(sys.argv[1], records=KIT_RECORDS) as keep:
@@ -301,6 +304,31 @@ def test_a_killed_writer_leaves_all_or_nothing(url, small, point, made):
         assert append(keep, *range(100)).added == (0 if made else 99)
         assert sorted(numbers(keep)) == [*range(100)]
         assert keep.backend.check() == []
+
+
+@pytest.mark.requirement("Z-9", "Z-18")
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+def test_a_killed_server_has_all_or_nothing_of_a_large_append(kind):
+    """With each piece the server is killed a little later, until all of it came through."""
+    with servers.redis(kind, {}, port=servers.free_port()) as server:
+        opened(server.url).close()
+        for wait in range(1, 200):
+            rows = entries(*range(20_000), account=f"{wait}")
+            killer = threading.Timer(0.04 * wait, server.process.stop, (9,))
+            with opened(server.url) as keep:
+                write, made = keep.table(Entry).append(rows), 0
+                killer.start()
+                with contextlib.suppress(Unavailable, OutcomeUnknown):
+                    made = keep.commit(write).added
+                killer.join()
+                server.process.start()
+                count = keep.table(Entry).count(Where("account", "==", f"{wait}"))
+                assert count in ({20_000} if made else {0, 20_000})
+                assert keep.commit(write).added == 20_000 - count
+                assert keep.backend.check() == []
+            if made:
+                break
+        assert wait > 2
 
 
 @pytest.mark.requirement("Z-42")

@@ -1,9 +1,10 @@
 """Opening a keep: find its backends, let plugins stand in front, make room for its collections."""
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pluggy
@@ -28,6 +29,9 @@ from quantkeep.keep import Keep
 from quantkeep.records import Record
 from quantkeep.store import Home, Store
 from quantkeep.url import Url
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 def open(  # noqa: A001  # quantkeep.open is the name people call
@@ -122,7 +126,7 @@ def plugin_manager(plugins: Iterable[Any]) -> pluggy.PluginManager:
     for plugin in plugins:
         if not isinstance(plugin, str):
             manager.register(plugin)
-        elif not manager.load_setuptools_entrypoints(PLUGINS, name=plugin):
+        elif not _registered(manager, PLUGINS, plugin):
             raise InvalidUrl(f"no plugin {plugin!r} is installed")
     return manager
 
@@ -151,10 +155,27 @@ def _load(url: Url, manager: pluggy.PluginManager) -> None:
     """Import the backend that the scheme names, and no other."""
     for name in dict.fromkeys((url.parts.scheme, url.scheme)):
         try:
-            if manager.load_setuptools_entrypoints(BACKENDS, name=name):
+            if _registered(manager, BACKENDS, name):
                 return
         except ModuleNotFoundError as error:
             raise _driver_missing(name, error) from error
+
+
+def _registered(manager: pluggy.PluginManager, group: str, name: str) -> bool:
+    """Import and register what is installed as *name* in *group*; whether there is such a thing."""
+    found = _installed(tuple(sys.path)).get((group, name))
+    if found is not None and not manager.has_plugin(name):
+        manager.register(found.load(), name=name)
+    return found is not None
+
+
+@lru_cache(maxsize=4)
+def _installed(path: tuple[str, ...]) -> "Mapping[tuple[str, str], EntryPoint]":
+    """Our entry points on *path*: a hundred files are read for it, so not at each opening."""
+    from importlib.metadata import entry_points
+
+    found = (*entry_points(group=BACKENDS), *entry_points(group=PLUGINS))
+    return {(one.group, one.name): one for one in reversed(found)}  # the first on the path wins
 
 
 def _driver_missing(name: str, error: ModuleNotFoundError) -> DriverMissing:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import attrs
@@ -40,8 +40,15 @@ def _converter() -> cattrs.Converter:
 
 def describe(collections: Iterable[Collection]) -> str:
     """The text a keep remembers of its *collections*."""
-    said = {c.name: _converter().unstructure(c, Collection) for c in collections}
+    said = {c.name: _said(c) for c in collections}
     return json.dumps({"format": FORMAT, "collections": said}, sort_keys=True)
+
+
+@lru_cache(maxsize=1024)
+def _said(collection: Collection) -> dict[str, Any]:
+    """Each opening describes all there are, to see that nothing is missing."""
+    said: dict[str, Any] = _converter().unstructure(collection, Collection)
+    return said
 
 
 def understand(text: str) -> list[Collection]:

@@ -64,8 +64,16 @@ def test_a_value_becomes_its_canonical_scalar_and_comes_back(
         (column(Kind.REAL, finite=True), float("nan"), "finite"),
         (column(Kind.REAL, between=(0.0, 1.0)), 1.5, "from 0.0 to 1.0"),
         (column(Kind.DECIMAL), Decimal("NaN"), "finite"),
-        (column(Kind.DECIMAL, precision=5, scale=4), Decimal(10), "(5, 4)"),
-        (column(Kind.DECIMAL, precision=5, scale=4), Decimal("0.00001"), "(5, 4)"),
+        (
+            column(Kind.DECIMAL, precision=5, scale=4),
+            Decimal(10),
+            "at most 1 digits before and 4 after",
+        ),
+        (
+            column(Kind.DECIMAL, precision=5, scale=4),
+            Decimal("0.00001"),
+            "at most 1 digits before and 4 after",
+        ),
         (column(Kind.TIMESTAMP), datetime(2025, 1, 1), "tzinfo=UTC"),  # noqa: DTZ001  # the point
         (column(Kind.DATE), datetime(2025, 1, 1, tzinfo=UTC), "a date"),
     ],

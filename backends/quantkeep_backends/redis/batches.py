@@ -26,7 +26,6 @@ Identities = Callable[[Delete], str]  # of the entries that are to be deleted
 
 MOST: Final = 50_000  # records of a commit, or entries that cannot be packed
 
-_NOTHING: Final = ("", "")
 _EXPECTED: Final[dict[type, str]] = {Absent: "absent", Present: "present"}
 
 

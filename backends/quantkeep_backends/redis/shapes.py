@@ -196,6 +196,8 @@ class Shape:
         identity = self.collection.identity_of(row)
         if not identity or None in identity:
             return ""
+        if type(identity[0]) is str and len(identity) == 1:  # as is a trade's uid
+            return keys.escaped(identity[0]) or "%empty"
         return keys.joined(self._identity, identity) or "%empty"
 
 

@@ -5,6 +5,7 @@ These are the only keys of a keep that have a time to live.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Final, Self
 
 import attrs
@@ -12,7 +13,7 @@ from redis.exceptions import RedisError
 
 from quantkeep.errors import QuantkeepError, Unavailable, scrubbed
 from quantkeep_backends.redis.keys import Names
-from quantkeep_backends.redis.link import Link, Lost
+from quantkeep_backends.redis.link import Link, Lost, alike
 from quantkeep_backends.redis.scripts import script
 from quantkeep_backends.redis.sources import Slice
 from quantkeep_backends.redis.steps import step
@@ -121,16 +122,18 @@ class Staging:
         """One piece. What a fold moves while this is looked up is found in the one or the other."""
         identities = [identity for identity, _ in rows]
         ids = self._names.of("ids", reserved.stream)
-        looks = [("HMGET", f"{ids}:{first}", *identities) for first in reserved.segments]
-        sent = ("HSET", reserved.key, *[part for row in rows for part in row])
-        added, *found = self._told(sent, *looks, ("HMGET", ids, *identities))
+        keys = [*(f"{ids}:{first}" for first in reserved.segments), ids]
+        looks = alike([("HMGET", key) for key in keys], identities)
+        added, *found = self._told(("HSET", reserved.key, *chain.from_iterable(rows)), *looks)
         new = bool(added == len(rows))
         self._learnt.careful |= not new
         for first, values in zip([*reserved.segments, 0], found, strict=True):
+            if values.count(None) == len(values):
+                continue
+            new = False
             for identity, value in zip(identities, values, strict=True):
                 if value is not None:
                     self._learnt.learn(reserved.stream, identity, value, first)
-                    new = False
         return new
 
     def reserved(self, stream: str) -> bool:

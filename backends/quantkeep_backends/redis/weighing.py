@@ -1,7 +1,7 @@
 """How much of the server's memory a keep takes, as ``MEMORY USAGE`` estimates it.
 
-Hashes and sets are weighed by some of their members, as the server does it; of records in keys of
-their own some are weighed for all. Strings, which packed entries and blobs are, are exact.
+Large hashes and sets are weighed by a hundred of their members, records in keys of their own by a
+hundred of each collection. Strings, which packed entries and blobs are, are exact.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from quantkeep_backends.redis.shapes import Shape
 from quantkeep_backends.redis.streams import Page
 
 _TOGETHER = 1_000  # keys that are asked about in one round trip
-_SOME = 100  # records that stand for all of their collection
+_SOME = 100  # records that stand for all of their collection, and members for all of their hash
 
 
 class Weighing:
@@ -42,7 +42,9 @@ class Weighing:
     def _of(self, names: Iterable[str]) -> int:
         total, rest = 0, iter(names)
         while portion := [*islice(rest, _TOGETHER)]:
-            answers = self._link.tell(*[("MEMORY", "USAGE", name) for name in portion])
+            answers = self._link.tell(
+                *[("MEMORY", "USAGE", name, "SAMPLES", _SOME) for name in portion]
+            )
             total += sum(0 if isinstance(a, RedisError) else a or 0 for a in answers)
         return total
 

@@ -13,7 +13,7 @@ import attrs
 from quantkeep.backtests._checks import RECORD, Checker, check_counts, check_outcomes
 from quantkeep.backtests._lists import Form, Rest, from_objects, to_objects
 from quantkeep.backtests._remainder import Place, Rests, named
-from quantkeep.backtests._runs import grouped, runs
+from quantkeep.backtests._runs import grouped
 from quantkeep.backtests.records import check_symbols
 from quantkeep.backtests.schemas import CURVE, SIGNALS, SUMMARY, ResultSchema
 from quantkeep.errors import Corrupt, InvalidValue
@@ -175,6 +175,6 @@ def _check_rest(rest: Mapping[int, Rest], batch: Any, place: Place) -> None:
 
 
 def _by_symbol(batch: Any) -> Iterator[tuple[str, Any]]:
-    together, _ = grouped(batch)
-    for symbol, start, stop in runs(together["symbol"]):
+    together, found, _ = grouped(batch)
+    for symbol, start, stop in found:
         yield symbol, together.slice(start, stop - start)

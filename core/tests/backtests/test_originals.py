@@ -182,7 +182,7 @@ def test_whatever_the_lists_hold_comes_back(same, signals, point):
         (("symbol",), "A\0", "without"),
         (("symbol",), "A\ud800", "symbol"),
         (("symbol",), "ETH/USDT", "names 'ETH/USDT' twice"),
-        (("total_signals",), 24, "is 24 for 'BTC/USDT', which has 25 rows"),
+        (("total_signals",), 24, "is 24 for 'BTC/USDT', whose rows in symbol_signals are 25"),
         (("winning_signals",), 20, "is 20 for 'BTC/USDT', and losing_signals is 13: more than"),
         (("signals", 3, "extra"), {1, 2, object()}, r"signals\[3\].extra"),
         (("signals", 3, "extra"), "a\0", r"signals\[3\].extra"),

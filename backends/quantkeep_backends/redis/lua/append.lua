@@ -28,7 +28,8 @@ local stream, new = collection .. ':' .. of, true
 local revision, pending
 if identity ~= '' then
   local ids = P .. 'ids:' .. stream
-  local known, beside = call('HGET', ids, identity), call('HMGET', P .. 'stream:' .. stream, 'segments', 'pending')
+  local known = call('HGET', ids, identity)
+  local beside = call('HMGET', P .. 'stream:' .. stream, 'segments', 'pending')
   pending = beside[2]
   for first in (not known and beside[1] or ''):gmatch('%d+') do
     local found = call('HGET', ids .. ':' .. first, identity)
@@ -77,7 +78,7 @@ for at = 14, #ARGV, 2 do
     call('HSET', name, 'top:' .. ARGV[at] .. ':' .. revision, most)
   end
 end
-for other in (pending or ''):gmatch('%x+') do -- a large append that is under way, and must look again
+for other in (pending or ''):gmatch('%x+') do -- a large append under way, which must look again
   if call('HEXISTS', P .. 'staged:' .. other .. ':ids:' .. stream, identity) == 1 then
     pending = pending:gsub(other, '')
     call('HSET', name, 'pending', pending)

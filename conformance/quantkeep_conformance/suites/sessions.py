@@ -254,6 +254,7 @@ class Sessions(Suite):
             heard = [child.hear() for _ in range(steps)]
             child.kill()
             numbers = [e["number"] for e in (*heard, *child.rest()) if e is not None]
+            child.wait()  # its pipes close before it is gone, and a living owner is not robbed
             filled = max([filled, *(number + 1 for number in numbers)])
             self._hold(place, filled)
         evidence.update(kills=kills, fills=filled, seed=effort.seed)

@@ -2,6 +2,7 @@
 
 import time
 import weakref
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import reduce
@@ -148,6 +149,7 @@ class takes_uids_for_global(Model):
         super().ensure(collections)
         for shelf in self.shelves.values():
             shelf.groups = lambda row, groups=shelf.groups: self._without_stream(groups(row))
+            shelf.taken = defaultdict(dict)  # by uid, whatever the stream
 
     def _without_stream(self, groups: Any) -> Iterator[Any]:
         return ((group, value[-1:] if group[0] == "" else value) for group, value in groups)

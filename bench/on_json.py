@@ -7,14 +7,8 @@ Ratios are ours / raw, medians of interleaved pairs. The keep is held in memory,
 faster than a file, opened slower, and takes what it holds: the last figures say how much.
 """
 
-import argparse
 import copy
-import json
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,14 +17,12 @@ from typing import Any
 import raw_jsonl
 import samples
 import timing
+import workloads
 from timing import Figure, race
 
 import quantkeep
 from quantkeep import Keep
 from quantkeep.tape import Trade
-
-OPEN = "import quantkeep, sys, time; t = time.perf_counter(); quantkeep.open(sys.argv[1]).close(); \
-print(time.perf_counter() - t)"
 
 
 def appends(keep: Keep, raw: raw_jsonl.Trades, rows: int) -> Iterator[Figure]:
@@ -130,42 +122,35 @@ def openings(folder: Path, commits: int) -> Iterator[Figure]:
             keep.backend.compact()
 
 
-def in_another_process(url: str) -> dict[str, float]:
-    """Seconds to open a keep, and the most memory that took, in bytes."""
-    started = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", OPEN, url], stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        seconds = float(child.stdout.read())
-        _, _, used = __import__("os").wait4(child.pid, 0)
-        child.returncode = 0
-    assert time.perf_counter() > started
-    return {"seconds": seconds, "bytes": used.ru_maxrss * 1024}
+def tape(folder: Path, rows: int) -> Iterator[Figure]:
+    """Trades in, and out again; then the keep is opened by a process of its own."""
+    url = f"json:///{folder}/tape"
+    with quantkeep.open(url) as keep:
+        raw = raw_jsonl.Trades(folder / "tape.raw")
+        yield from appends(keep, raw, rows)
+        yield from reads(keep, raw)
+        stored = keep.tape.sizes()["trades"]
+    bare, held = workloads.peak_memory(IMPORT), workloads.peak_memory(OPEN, url)
+    yield Figure(
+        path=f"memory of {stored:,} trades held, against a kilobyte each",
+        ours=(held - bare) / 1e6, raw=stored / 1e3, ratio=(held - bare) / stored / 1e3,
+        runs=1, rows=stored, target=1.0, unit="MB",
+    )  # fmt: skip
+
+
+IMPORT = "import quantkeep\n"
+OPEN = "import sys, quantkeep\nquantkeep.open(sys.argv[1]).close()\n"
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rows", type=int, default=1_000_000, help="of the largest append")
-    arguments.add_argument("--commits", type=int, default=10_000, help="of the keep that is opened")
-    arguments.add_argument("--json", type=Path, help="where to write the figures")
-    said = arguments.parse_args()
-    figures: list[Figure] = []
+    options = workloads.options(__doc__)
+    options.add_argument("--commits", type=int, default=10_000, help="of the keep that is opened")
+    said = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for made in (states(folder), openings(folder, said.commits)):
-            figures += made
-        with quantkeep.open(f"json:///{folder}/tape") as keep:
-            raw = raw_jsonl.Trades(folder / "tape.raw")
-            figures += [*appends(keep, raw, said.rows), *reads(keep, raw)]
-            rows = keep.tape.sizes()["trades"]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        opened = in_another_process(f"json:///{folder}/tape")
-    for figure in figures:
-        timing.show(figure)
-    print(f"open {rows:,} trades: {opened['seconds']:.1f} s, {opened['bytes'] / 2**20:,.0f} MiB")
-    if said.json:
-        said.json.parent.mkdir(parents=True, exist_ok=True)
-        memory = {"rows": rows, "peak_bytes": peak, "opened": opened}
-        timing.write(figures, said.json, rows=said.rows, memory=json.loads(json.dumps(memory)))
+        parts = (states(folder), openings(folder, said.commits), tape(folder, said.rows))
+        figures = workloads.measured(figure for part in parts for figure in part)
+    workloads.written(figures, said)
 
 
 if __name__ == "__main__":

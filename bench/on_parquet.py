@@ -12,8 +12,6 @@ import argparse
 import copy
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,6 +23,7 @@ import pyarrow.compute as pc
 import raw_segments
 import samples
 import timing
+import workloads
 from timing import Figure, race
 
 import quantkeep
@@ -189,11 +188,11 @@ def memory(folder: Path, rows: int) -> Iterator[Figure]:
             _append_arrow(keep, _later(table, portion))
             if portion in (0, 9):
                 keep.backend.compact()
-                peaks.append(_peak(url))
+                peaks.append(workloads.peak_memory(STREAM, url) / 1e6)
     yield Figure(
-        path=f"peak memory, streaming {10 * rows:,} rows against {rows:,} (MB)",
-        ours=peaks[1] / 1e6, raw=peaks[0] / 1e6, ratio=peaks[1] / peaks[0],
-        runs=1, rows=10 * rows, target=1.2,
+        path=f"peak memory, streaming {10 * rows:,} rows against {rows:,}",
+        ours=peaks[1], raw=peaks[0], ratio=peaks[1] / peaks[0],
+        runs=1, rows=10 * rows, target=1.2, unit="MB",
     )  # fmt: skip
 
 
@@ -209,54 +208,37 @@ def _later(table: pa.Table, portion: int) -> pa.Table:
     return table
 
 
-def _peak(url: str) -> int:
-    """In bytes; not ``ru_maxrss``, which a child has of the process that started it."""
-    program = (
-        "import re, quantkeep\n"
-        "from pathlib import Path\n"
-        "from quantkeep.tape import Trade\n"
-        f"keep = quantkeep.open({url!r})\n"
-        "rows = sum(batch.num_rows for batch in keep.table(Trade).arrow())\n"
-        "assert rows\n"
-        "told = Path('/proc/self/status').read_text()\n"
-        "print(int(re.search(r'VmHWM:\\s+(\\d+)', told)[1]) * 1024)\n"
-    )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    return int(said.stdout)
+STREAM = """
+import sys
+import quantkeep
+from quantkeep.tape import Trade
+
+with quantkeep.open(sys.argv[1]) as keep:
+    assert sum(batch.num_rows for batch in keep.table(Trade).arrow())
+"""
+
+
+def measured(folder: Path, said: argparse.Namespace) -> Iterator[Figure]:
+    if not said.memory:
+        with quantkeep.open(f"parquet:///{folder}/tape") as keep:
+            raw = raw_segments.Trades(folder / "raw")
+            yield from appends(keep, raw, said.rows)
+            yield from reads(keep, raw, "as appended")
+            keep.backend.compact()
+            yield from reads(keep, raw, "compacted")
+        yield from saves(folder)
+        yield from opening(folder, said.commits)
+    yield from memory(folder, said.rows)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rows", type=int, default=1_000_000, help="of the largest append")
-    arguments.add_argument("--commits", type=int, default=10_000, help="of the keep to be opened")
-    arguments.add_argument(
-        "--memory", action="store_true", help="only stream ten times as many rows"
-    )
-    arguments.add_argument("--json", type=Path, help="where to write the figures")
-    said = arguments.parse_args()
-    figures: list[Figure] = []
-
-    def measured(some: Iterator[Figure]) -> None:
-        for figure in some:
-            timing.show(figure)
-            figures.append(figure)
-
+    options = workloads.options(__doc__)
+    options.add_argument("--commits", type=int, default=10_000, help="of the keep to be opened")
+    options.add_argument("--memory", action="store_true", help="only stream ten times as many rows")
+    said = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if said.memory:
-            measured(memory(folder, said.rows))
-        else:
-            with quantkeep.open(f"parquet:///{folder}/tape") as keep:
-                raw = raw_segments.Trades(folder / "raw")
-                measured(appends(keep, raw, said.rows))
-                measured(reads(keep, raw, "as appended"))
-                keep.backend.compact()
-                measured(reads(keep, raw, "compacted"))
-            measured(saves(folder))
-            measured(opening(folder, said.commits))
-    if said.json:
-        said.json.parent.mkdir(parents=True, exist_ok=True)
-        timing.write(figures, said.json, rows=said.rows)
+        figures = workloads.measured(measured(Path(name), said))
+    workloads.written(figures, said)
 
 
 if __name__ == "__main__":

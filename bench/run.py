@@ -62,8 +62,9 @@ def table(results: str) -> str:
 
 def _row(figure: dict[str, Any]) -> str:
     met = "yes" if figure["met"] else "**no**"
+    ours, raw = (told(figure[side], figure.get("unit", "s")) for side in ("ours", "raw"))
     return (
-        f"| {figure['path']} | {told(figure['ours'])} | {told(figure['raw'])} "
+        f"| {figure['path']} | {ours} | {raw} "
         f"| {figure['ratio']:.2f} | {figure['target']:.2f} | {met} |\n"
     )
 

@@ -21,12 +21,13 @@ class Figure:
     """How one path did against the raw driver doing the same work."""
 
     path: str
-    ours: float  # seconds, median
+    ours: float  # median
     raw: float
     ratio: float  # ours / raw, median of the pairs
     runs: int
     rows: int  # in each run
     target: float  # the ratio to stay under
+    unit: str = "s"  # of ours and raw, or MB
 
     @property
     def met(self) -> bool:
@@ -81,15 +82,18 @@ def _seconds(work: Work) -> float:
 def show(figure: Figure) -> None:
     """One line of the table."""
     print(
-        f"{figure.path:44} {told(figure.ours):>10} {told(figure.raw):>10} "
+        f"{figure.path:44} {told(figure.ours, figure.unit):>10} "
+        f"{told(figure.raw, figure.unit):>10} "
         f"{figure.ratio:6.2f}x  target {figure.target:.2f}x {'met' if figure.met else 'MISSED'}",
         flush=True,
     )
 
 
-def told(seconds: float) -> str:
-    """A duration for people, in microseconds or milliseconds."""
-    return f"{seconds * 1e6:,.0f} µs" if seconds < 0.01 else f"{seconds * 1e3:,.0f} ms"
+def told(value: float, unit: str = "s") -> str:
+    """A figure for people: seconds in microseconds or milliseconds."""
+    if unit != "s":
+        return f"{value:,.0f} {unit}"
+    return f"{value * 1e6:,.0f} µs" if value < 0.01 else f"{value * 1e3:,.0f} ms"
 
 
 def write(figures: list[Figure], path: Path, **more: Any) -> None:

@@ -3,6 +3,8 @@
 import argparse
 import copy
 import functools
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count as numbers
@@ -21,6 +23,12 @@ from quantkeep.tape import Trade
 Position = dict[str, Any]
 APART = 1 << 20  # first numbers of batches: no two share an id
 SIZES = ((14, "10 KB"), (1_400, "1 MB"))  # positions, and what they come to
+PEAK = """
+import re
+from pathlib import Path
+
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
 
 # -- the tape --------------------------------------------------------------------------------------
 
@@ -223,6 +231,23 @@ def opening(url: str, raw: Work) -> Iterator[Figure]:
         lambda run: raw,
         runs=20, rows=0, target=20.0,
     )  # fmt: skip
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def peak_memory(program: str, *arguments: str) -> int:
+    """Bytes that a process of its own took to run *program*, at most.
+
+    Not by ``ru_maxrss``, which a child has of the process that started it.
+    """
+    said = subprocess.run(
+        [sys.executable, "-c", program + PEAK, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return int(said.stdout.split()[-1]) * 1024
 
 
 # -- the program -----------------------------------------------------------------------------------

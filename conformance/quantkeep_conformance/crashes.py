@@ -18,27 +18,19 @@ class CrashCampaign(Campaign):
     """
 
     crashes = 0
+    operations = (1, 30)
 
     def crash_at_some_moment(self) -> None:
         """Let a child write through a crash of the server, and examine the keep."""
         child = self._child(LONG, thorough=False, patience=2 * PATIENCE)
         begun = time.monotonic()
-        events = self._at_work(child)
+        events = until_ready(child) + self._at_work(child)
         self._crash()
         events += _until_it_goes_on(child)
         child.kill()
         events += child.rest()
         self._seconds += time.monotonic() - begun
         self._examine(child, events)
-
-    def _at_work(self, child: Child) -> list[Event]:
-        """What a writer says until it is in the midst of its work, however slow it is."""
-        events, left = until_ready(child), self.draw.randint(1, 30)
-        while left:
-            events.append(child.expect("ack"))
-            left -= 1
-        time.sleep(self.draw.uniform(0, 0.02))
-        return events
 
     def _crash(self) -> None:
         self.place.server.crash()
@@ -72,7 +64,7 @@ class LosingCampaign(CrashCampaign):
 
     def crash_at_some_moment(self) -> None:
         child = self._child(LONG, thorough=False)
-        events = self._at_work(child)
+        events = until_ready(child) + self._at_work(child)
         child.kill()
         events += child.rest()
         self._crash()

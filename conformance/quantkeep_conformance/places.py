@@ -135,6 +135,16 @@ class Place:
         return server.process
 
     @property
+    def is_as_shipped(self) -> bool:
+        """Whether neither options of the URL nor settings of a server decide on what is kept."""
+        server, here = self.serving.server, Url.parse(self.url)
+        if server is not None:  # a place of its own on it may be an option
+            asked = self._scratch.url if self._scratch else here
+            return server.ours and not self.serving.settings and not asked.options
+        elsewhere = Capability.PERSISTENT in self.claims.capabilities and path_of(here) is None
+        return not elsewhere and not here.options
+
+    @property
     def claims(self) -> Claims:
         """What the backend here claims."""
         if self._claims is None:

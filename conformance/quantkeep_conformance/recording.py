@@ -16,6 +16,8 @@ _CLAUSE: Final = "quantkeep clause"
 _ASIDE: Final = "quantkeep not claimed"
 _EVIDENCE: Final = "quantkeep evidence"
 
+_LONGEST: Final = 2000  # characters of a reason
+
 
 def mark(item: pytest.Item, clause: Clause) -> None:
     """Let the reports of *item* say which clause they are about, and ``-k`` find it by its id."""
@@ -135,4 +137,4 @@ def _reason(report: pytest.TestReport) -> str:
     message = crash.message if crash is not None else report.longreprtext
     lines = [line for line in message.splitlines() if line.strip()]
     first = lines[0].removeprefix("AssertionError: ") if lines else "failed"
-    return first if len(first) <= 400 else first[:400] + "..."
+    return first if len(first) <= _LONGEST else first[:_LONGEST] + "..."

@@ -18,10 +18,12 @@ class Serving:
     Attributes:
         server: the one under test.
         name: what it is called, so that a clause can start another one, configured otherwise.
+        settings: what was added to its configuration.
     """
 
     server: Server | None = None
     name: str | None = None
+    settings: tuple[str, ...] = ()
 
     def store(self, given: str | None) -> str:
         """The URL to check: the server's, or the one *given*, with the server's for ``{url}``.
@@ -45,4 +47,4 @@ def serving(name: str | None, settings: Sequence[str] = ()) -> Iterator[Serving]
     """
     with ExitStack() as stack:
         server = stack.enter_context(started(name, as_settings([*settings]))) if name else None
-        yield Serving(server, name)
+        yield Serving(server, name, tuple(settings))

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from quantkeep.url import Url
@@ -20,6 +20,7 @@ _MARKS: dict[Verdict, tuple[str, str]] = {
     "failed": ("FAILED", "bold red"),
     "not_claimed": ("not claimed", "yellow"),
 }
+_WIDE = 200
 
 
 def shown_while(url: str | None, **asked: Any) -> Report:
@@ -46,11 +47,14 @@ def _named(url: str | None, server: str | None) -> str:
 def show(report: Report, name: str, seconds: float) -> None:
     """Print the table, what was counted, and the verdict."""
     console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:  # a file has no edge to cut names at
+        console.width = _WIDE
     console.print(_table(report.results.values(), f"Conformance of {name}"))
     for line in evidence_lines(report):
         console.print(Text(line, "dim"))
     claims = ", ".join(report.capabilities) or "nothing beyond the contract"
     console.print(f"\nbackend {report.backend}; level {report.level}; claims {claims}")
+    _show_failures(report, console)
     passed, failed, aside = (report.of(v) for v in ("passed", "failed", "not_claimed"))
     console.print(
         f"{len(passed)} clauses passed, {len(failed)} failed, {len(aside)} not claimed in "
@@ -58,8 +62,17 @@ def show(report: Report, name: str, seconds: float) -> None:
     )
 
 
+def _show_failures(report: Report, console: Console) -> None:
+    """Once more, whole and at the end, where they are looked for."""
+    for result in report.of("failed"):
+        for reason in result.reasons:
+            said = Text.assemble(_MARKS["failed"], f" {result.clause}: {reason}")
+            console.print(said, soft_wrap=True)
+
+
 def _table(results: Iterable[Result], title: str) -> Table:
-    table = Table("clause", "result", "what it says, or why not", title=title, title_justify="left")
+    clause = Column("clause", overflow="fold")
+    table = Table(clause, "result", "what it says, or why not", title=title, title_justify="left")
     for _, family in groupby(results, key=lambda result: result.clause.partition(".")[0]):
         for result in family:
             word, style = _MARKS[result.verdict]

@@ -1,9 +1,10 @@
 """The catalogue: every clause has a name, a sentence, and a line in the documentation."""
 
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
-from quantkeep_conformance.clauses import need_in_words
+from quantkeep_conformance.clauses import Facility, need_in_words
 from quantkeep_conformance.records import KIT_RECORDS
 from quantkeep_conformance.samples import minimal, populated
 from quantkeep_conformance.suites import SUITES, catalogue
@@ -35,6 +36,25 @@ def test_every_clause_is_a_sentence():
 
 def test_the_documentation_lists_them():
     assert documented() in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_rows_of_the_documentation_have_the_columns_of_their_tables():
+    tables = documented_tables()
+    assert len(tables) > 5
+    for head, *rows in tables:
+        assert [row for row in rows if row.count("|") != head.count("|")] == []
+
+
+def documented_tables() -> list[list[str]]:
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    return [[*part] for row, part in groupby(lines, lambda line: line.startswith("|")) if row]
+
+
+def test_what_a_clause_needs_is_defined():
+    """Beside the table, in words."""
+    text = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
+    for facility in Facility:
+        assert f"- *{facility.value.partition(',')[0]}*: " in text
 
 
 def test_every_suite_is_collected():

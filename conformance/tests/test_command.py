@@ -1,9 +1,11 @@
 """``quantkeep conformance URL``, as a script would call it."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 import pytest
@@ -50,6 +52,22 @@ def test_a_defect_is_exit_code_1(tmp_path):
     (failure,) = json.loads(file.read_text())["failed"]
     assert failure["clause"] == "values.decimals"
     assert "instead of Decimal" in failure["reason"]
+
+
+def test_failures_are_told_whole_and_once_more_at_the_end(tmp_path):
+    """In a pipe nothing is cut at the edge of a terminal that is not there."""
+    file = tmp_path / "report.json"
+    defect = "--plugin", "naive.changing:rounds_decimals", "--json", str(file)
+    command = [sys.executable, "-m", "quantkeep", "conformance", "memory://", *defect]
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    ended = subprocess.run(
+        [*command, "-k", "values.decimals or between_processes"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert "predictions.no_score_is_lost_between_processes" in ended.stdout
+    (failure,) = json.loads(file.read_text())["failed"]
+    *_, told, _ = ended.stdout.splitlines()
+    assert told == f"FAILED values.decimals: {failure['reason']}"
 
 
 @pytest.mark.parametrize(

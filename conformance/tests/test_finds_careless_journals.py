@@ -30,6 +30,14 @@ def test_the_unbroken_twins_pass(twin, tmp_path):
     assert report.results["durability.kill_at_random_moments"].evidence["kills"] == 10
 
 
+@pytest.mark.parametrize("clause", ["kill_at_random_moments", "kill_while_compacting"])
+def test_a_slow_twin_is_killed_when_it_has_something_to_lose(clause, tmp_path):
+    report = checked("naive.journals:SOUND_AND_SLOW", tmp_path, clause, rounds=0.2)
+    assert failed(report) == {}
+    counted = report.results[f"durability.{clause}"].evidence
+    assert counted["acknowledged"] >= counted["kills"] > 0
+
+
 @pytest.mark.parametrize("name", CARELESS)
 def test_carelessness_is_caught_by_the_fitting_clause_and_no_other(name, tmp_path):
     careless = CARELESS[name]

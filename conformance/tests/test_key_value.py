@@ -8,6 +8,7 @@ from key_value_backend import Engine
 
 from quantkeep.model import KeyValueKeep
 from quantkeep_conformance.commands import conformance
+from quantkeep_conformance.running import run
 
 
 def test_a_key_value_store_with_four_methods_passes_the_kit(tmp_path):
@@ -18,6 +19,20 @@ def test_a_key_value_store_with_four_methods_passes_the_kit(tmp_path):
     said = json.loads(report.read_text())
     assert said["failed"] == []
     assert "identity.null_in_unique_is_a_value" in said["passed"]
+
+
+@pytest.mark.parametrize(
+    ("store", "clauses"),
+    [
+        ("SOUND", []),
+        ("counts_no_writes", ["reopen.older_backup_is_noticed"]),
+        ("remembers_what_it_reads", ["reopen.older_backup_is_noticed"]),
+    ],
+)
+def test_who_does_not_count_writes_is_caught(store, clauses, tmp_path):
+    plugin, select = f"naive.filed:{store}", "(reopen or durability or honesty) and not broad"
+    report = run(f"filed:///{tmp_path / 'keep'}", plugins=[plugin], select=select, rounds=0.3)
+    assert [result.clause for result in report.of("failed")] == clauses
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -7,7 +7,7 @@ the contract in tests. A backend may trust what it is given: batches are sealed,
 import abc
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
@@ -21,13 +21,21 @@ if TYPE_CHECKING:
 
 
 class Durability(enum.IntEnum):
-    """What survives once a commit has returned."""
+    """What survives once a commit has returned.
 
-    MEMORY = 0  # nothing
-    PROCESS = 1  # kill -9 of the client
-    SERVER = 2  # kill -9 of the store's server
-    DISK = 3  # a power cut
-    REPLICATED = 4  # the loss of a disk or node
+    Attributes:
+        MEMORY: nothing.
+        PROCESS: kill -9 of the client.
+        SERVER: kill -9 of the store's server.
+        DISK: a power cut.
+        REPLICATED: the loss of a disk or node.
+    """
+
+    MEMORY = 0
+    PROCESS = 1
+    SERVER = 2
+    DISK = 3
+    REPLICATED = 4
 
     @classmethod
     def named(cls, name: "str | Durability") -> "Durability":
@@ -40,16 +48,37 @@ class Durability(enum.IntEnum):
 
 
 class Capability(enum.Flag):
-    """What a backend promises beyond the contract that all keep. Each is checked both ways."""
+    """What a backend promises beyond the contract that all keep.
+
+    The kit asks for what is claimed; some of what is not claimed must be absent or refused.
+
+    Attributes:
+        PERSISTENT: what was committed is there when the keep is opened again. Goes with a
+            durability above ``MEMORY``.
+        MULTI_PROCESS: several processes of one host may have the keep open and write to it at
+            once, and each handle sees at once what another has committed; a forked child may open
+            it beside its parent. Where this is not claimed, a second process that would write is
+            refused, best with :class:`quantkeep.errors.Busy`, and writes nothing.
+        MULTI_HOST: as that, from several hosts.
+        PUSH_DOWN: queries and tallies run where the rows are; few rows leave the engine for them.
+            It tells a user what is cheap: no clause asks for it.
+        SNAPSHOT_READS: a scan gives what was there when it was called, whatever is committed
+            beside it, by other handles or by its own, until its last row is read. Where this is
+            not claimed, later commits may show in it.
+        STORE_CLOCK: ``now()`` is the store's clock, and not that of the process; stamps of commits
+            and leases go by it.
+        FAILPOINTS: write paths call :func:`quantkeep.failpoints.passing`, at the points that
+            ``Health.facts["failpoints"]`` names.
+    """
 
     NONE = 0
-    PERSISTENT = enum.auto()  # what was committed is there when the keep is opened again
-    MULTI_PROCESS = enum.auto()  # several processes of one host may write at once
-    MULTI_HOST = enum.auto()  # so may several hosts
-    PUSH_DOWN = enum.auto()  # queries and tallies run where the rows are
-    SNAPSHOT_READS = enum.auto()  # a running scan is not disturbed by commits beside it
-    STORE_CLOCK = enum.auto()  # stamps and leases use the store's clock, not the client's
-    FAILPOINTS = enum.auto()  # write paths pass named points that tests can arm
+    PERSISTENT = enum.auto()
+    MULTI_PROCESS = enum.auto()
+    MULTI_HOST = enum.auto()
+    PUSH_DOWN = enum.auto()
+    SNAPSHOT_READS = enum.auto()
+    STORE_CLOCK = enum.auto()
+    FAILPOINTS = enum.auto()
 
 
 @attrs.frozen
@@ -62,11 +91,21 @@ class Head:
 
 @attrs.frozen
 class Health:
-    """What a backend says of itself to ``quantkeep doctor`` and ``keep.health()``."""
+    """What a backend says of itself to ``quantkeep doctor`` and ``keep.health()``.
+
+    Attributes:
+        ok: whether the keep can be worked with.
+        durability: the level that the settings reach, as observed now.
+        facts: versions, settings, paths, as plain values; never a secret. Two are for the kit:
+            ``"failpoints"``, the names of the points of a backend that claims ``FAILPOINTS``, and
+            ``"unchecked_files"``, a sentence that says why the engine does not notice every bit
+            changed in its files. Leave them out where they do not apply.
+        warnings: what a person should see to.
+    """
 
     ok: bool
     durability: Durability
-    facts: Mapping[str, Any]  # versions, settings, paths; never a secret
+    facts: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
 
 
@@ -83,6 +122,11 @@ class Garbage:
 class Backend(abc.ABC):
     """One opened engine. Shared between threads; not usable in a forked child.
 
+    Who defines what is abstract here has a whole backend. The other methods have a default that
+    says so: :meth:`tally` reads all rows and counts, :meth:`scan_arrow` and :meth:`garbage` leave
+    it to others, :meth:`check` and :meth:`scrub` check nothing, :meth:`compact` and
+    :meth:`backdoor` are ``Unsupported``.
+
     Attributes:
         name: the scheme it is found by.
         capabilities: what it promises beyond the contract.
@@ -92,6 +136,14 @@ class Backend(abc.ABC):
     name: ClassVar[str]
     capabilities: Capability
     durability: Durability
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Refuse a class that lacks a part of the contract, by the names of what it lacks."""
+        if lacking := ", ".join(sorted(cls.__abstractmethods__)):
+            raise Unsupported(
+                f"{cls.__module__}.{cls.__qualname__} is no whole backend yet: it lacks {lacking}"
+            )
+        return super().__new__(cls)
 
     @abc.abstractmethod
     def description(self) -> str | None:
@@ -109,6 +161,8 @@ class Backend(abc.ABC):
     def commit(self, batch: Batch) -> Receipt:
         """Apply all of *batch*, or nothing of it.
 
+        A batch whose operation id was applied before changes nothing: its receipt is given again.
+
         Raises:
             Conflict, StaleOwner, InvalidReference: a precondition or constraint does not hold.
             Regression: a log is behind what this handle has already seen of it.
@@ -125,7 +179,10 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def scan(self, collection: Collection, query: Query) -> Iterator[StoredRow]:
-        """The rows that the bound *query* asks for, in its order, in bounded memory."""
+        """The rows that the bound *query* asks for, in its order, in bounded memory if it can.
+
+        The caller reads on while it does other things: other reads and commits, from any thread.
+        """
 
     @abc.abstractmethod
     def heads(self, collection: Collection) -> list[Head]:
@@ -178,11 +235,11 @@ class Backend(abc.ABC):
     def sizes(self) -> Mapping[str, int]:
         """Rows of each collection, by name, and ``"bytes"`` where the engine knows it."""
 
-    def check(self) -> list[str]:
-        """The engine's own integrity check; each line names a problem."""
-        return []
+    def check(self) -> list[str] | None:
+        """The engine's own integrity check; each line names a problem. ``None``: it has none."""
+        return None
 
-    def scrub(self) -> Iterable[str]:
+    def scrub(self) -> Iterable[str] | None:
         """Read every stored byte and hold it against its checksum; each line names a problem.
 
         For ``quantkeep verify --deep``, which checks the digests of records and blobs itself.

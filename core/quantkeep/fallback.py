@@ -141,8 +141,10 @@ class FallbackBackend(Backend):
         return self._do(lambda e: e.scan_arrow(collection, query, batch_rows=batch_rows))
 
     def _read(self, act: Callable[[Backend], Iterator[T]]) -> Iterator[T]:
-        """Rows of one engine: what was begun is not gone on with at another."""
-        rows = self._do(act)
+        """Rows of one engine, as of now: what was begun is not gone on with at another."""
+        return self._followed(self._do(act), act)
+
+    def _followed(self, rows: Iterator[T], act: Callable[[Backend], Iterator[T]]) -> Iterator[T]:
         begun = False
         while True:
             try:
@@ -193,10 +195,10 @@ class FallbackBackend(Backend):
     def sizes(self) -> Mapping[str, int]:
         return self._do(lambda engine: engine.sizes())
 
-    def check(self) -> list[str]:
+    def check(self) -> list[str] | None:
         return self.engine.check()
 
-    def scrub(self) -> Iterable[str]:
+    def scrub(self) -> Iterable[str] | None:
         return self.engine.scrub()
 
     def compact(self) -> None:

@@ -104,10 +104,10 @@ class GuardedBackend(Backend):
     def sizes(self) -> Mapping[str, int]:
         return self.usable().sizes()
 
-    def check(self) -> list[str]:
+    def check(self) -> list[str] | None:
         return self.usable().check()
 
-    def scrub(self) -> Iterable[str]:
+    def scrub(self) -> Iterable[str] | None:
         return self.usable().scrub()
 
     def compact(self) -> None:

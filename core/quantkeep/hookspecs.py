@@ -28,7 +28,17 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @attrs.frozen
 class Opening:
-    """How a keep is to be opened; the arguments of :func:`quantkeep.open`."""
+    """How a keep is to be opened; the arguments of :func:`quantkeep.open`.
+
+    Attributes:
+        create: make a keep where there is none; otherwise that is ``NotFound``.
+        migrate: whether ``ensure`` may be called on a keep of an older schema. Not the backend's
+            to look at.
+        read_only: nothing will be written through this handle. A keep that is not there is not
+            made, whatever *create* says.
+        durability: the least level that will do; hold yours against it with
+            :func:`quantkeep.contract.require_level`.
+    """
 
     create: bool = True
     migrate: bool = True
@@ -38,15 +48,25 @@ class Opening:
 
 @attrs.frozen
 class BackendInfo:
-    """What ``quantkeep backends`` shows of a backend without opening it."""
+    """What ``quantkeep backends`` shows of a backend without opening it.
+
+    Attributes:
+        scheme: of its URLs; the name of its entry point.
+        summary: one line.
+        example: a URL.
+        capabilities: the same that it claims once it is open.
+        durability: the level that it reaches by default.
+        options: the options its URLs take, and what each does.
+        transports: the capabilities behind a ``scheme+transport://`` that makes a difference.
+    """
 
     scheme: str
     summary: str
-    example: str  # a URL
+    example: str
     capabilities: Capability
-    durability: Durability  # that it reaches by default
-    options: dict[str, str] = attrs.field(factory=dict)  # URL option: what it does
-    transports: dict[str, Capability] = attrs.field(factory=dict)  # where one makes a difference
+    durability: Durability
+    options: dict[str, str] = attrs.field(factory=dict)
+    transports: dict[str, Capability] = attrs.field(factory=dict)
 
 
 @hookspec(firstresult=True)
@@ -54,7 +74,8 @@ def quantkeep_open(url: Url, opening: Opening) -> Backend | None:
     """Open the engine at *url*, or return ``None`` if its scheme is another backend's.
 
     Raise ``NotFound`` if there is no keep and ``opening.create`` is false, ``DurabilityNotMet`` if
-    the observed settings do not reach ``opening.durability``.
+    the observed settings do not reach ``opening.durability``, ``Unavailable`` if the engine cannot
+    be reached, ``Busy`` if another process has it and it takes one alone.
 
     To stand in front of every backend, implement this as a wrapper::
 

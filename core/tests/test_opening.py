@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import quantkeep
-from quantkeep import Keep, Record, field, record
+from quantkeep import Keep, Record, field, hookimpl, record
+from quantkeep.backend import Backend
 from quantkeep.errors import (
     Closed,
     DriverMissing,
@@ -45,6 +46,27 @@ def test_importing_is_quick_about_it_and_brings_no_driver() -> None:
 def test_an_unknown_scheme_names_what_is_installed() -> None:
     with pytest.raises(UnknownBackend, match=r"nope://; installed are .*memory"):
         quantkeep.open("nope://x")
+
+
+class Unfinished(Backend):
+    """As far as its author has come."""
+
+    name = "memory"
+
+    def description(self) -> str | None:
+        return None
+
+
+def test_an_unfinished_backend_is_told_what_it_lacks() -> None:
+    class Plugin:
+        @hookimpl(tryfirst=True)
+        def quantkeep_open(self) -> Backend:
+            return Unfinished()  # type: ignore[abstract]  # the point
+
+    with pytest.raises(
+        Unsupported, match=r"Unfinished is no whole .* lacks close, commit, .*sizes"
+    ):
+        quantkeep.open("memory://", plugins=[Plugin()])
 
 
 def test_a_missing_driver_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -97,7 +97,7 @@ class Embedding(Suite):
         """A handle used in a forked child is UsedAfterFork there, and unharmed in the parent."""
         log(keep, Entry(number=1))
         told = _in_a_fork(lambda: _uses(keep))
-        assert told == b"UsedAfterFork UsedAfterFork closed"
+        assert told == "UsedAfterFork UsedAfterFork closed"
         log(keep, Entry(number=2))
         assert numbers(keep.table(Entry).scan()) == [1, 2]
 
@@ -105,7 +105,7 @@ class Embedding(Suite):
     def test_reopened_in_a_fork(self, place: Place, keep: Keep) -> None:
         """A forked child that opens the keep again writes beside its parent, and both are there."""
         log(keep, Entry(number=1))
-        assert _in_a_fork(lambda: _opened_again(place)) == b"2"
+        assert _in_a_fork(lambda: _opened_again(place)) == "2"
         log(keep, Entry(number=3))
         assert numbers(keep.table(Entry).scan()) == [1, 2, 3]
 
@@ -128,8 +128,8 @@ def _opened_again(place: Place) -> str:
         return str(log(keep, Entry(number=2)).revision)
 
 
-def _in_a_fork(act: Any) -> bytes:
-    """What ``act()`` gives in a forked child, as text."""
+def _in_a_fork(act: Callable[[], str]) -> str:
+    """What ``act()`` gives in a forked child, which must not fail."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the point
@@ -137,17 +137,19 @@ def _in_a_fork(act: Any) -> bytes:
     if not child:
         _report(act, writer)
     os.close(writer)
-    with open(reader, "rb") as pipe:
-        told = pipe.read()
-    os.waitpid(child, 0)
+    with open(reader, encoding="utf-8") as pipe:
+        outcome, _, told = pipe.read().partition(" ")
+    _, ended = os.waitpid(child, 0)
+    assert outcome, f"a forked child ended with {os.waitstatus_to_exitcode(ended)}"
+    assert outcome == "gave", f"a forked child failed with {told}"
     return told
 
 
-def _report(act: Any, writer: int) -> None:
+def _report(act: Callable[[], str], writer: int) -> None:
     """End this (forked) process without any of its parent's goodbyes."""
     try:
-        os.write(writer, act().encode())
+        os.write(writer, f"gave {act()}".encode())
     except BaseException as error:  # noqa: BLE001  # nothing may unwind into the parent's frames
-        os.write(writer, repr(error).encode())
+        os.write(writer, f"failed {type(error).__name__}: {error}".encode())
     finally:
         os._exit(0)

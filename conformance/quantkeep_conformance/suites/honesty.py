@@ -5,7 +5,7 @@ import pytest
 from quantkeep import Capability, Durability, DurabilityNotMet, Keep, QuantkeepError, Unsupported
 from quantkeep.opening import backend_hooks
 from quantkeep.url import Url
-from quantkeep_conformance.clauses import Suite, requires
+from quantkeep_conformance.clauses import Need, Suite, need_in_words, requires
 from quantkeep_conformance.places import Place
 from quantkeep_conformance.records import Entry, Specimen
 from quantkeep_conformance.scratch import loaded
@@ -44,14 +44,13 @@ class Honesty(Suite):
 
     def test_description_agrees(self, place: Place) -> None:
         """The listing of backends says of this one what it claims once it is open."""
-        url = Url.parse(place.url)
-        hooks = backend_hooks(url, loaded(place.plugins))
-        said = [
-            info.transports.get(url.transport, info.capabilities)
-            for info in hooks.hook.quantkeep_backend()
-            if info.scheme == url.scheme
-        ]
-        assert said in ([], [place.claims.capabilities])
+        url, claims = Url.parse(place.url), place.claims
+        known = backend_hooks(url, loaded(place.plugins)).hook.quantkeep_backend()
+        for info in (info for info in known if info.scheme == url.scheme):
+            said = info.transports.get(url.transport, info.capabilities)
+            _assert_agrees("capabilities", said, claims.capabilities)
+            if place.is_as_shipped and url.transport not in info.transports:
+                _assert_agrees("durability", info.durability, claims.level)
 
     def test_health(self, keep: Keep) -> None:
         """A sound keep says that it is, and at which level; its facts are plain values."""
@@ -63,7 +62,10 @@ class Honesty(Suite):
     def test_failpoints_are_listed(self, keep: Keep) -> None:
         """Failpoints are named in the health's facts exactly where they are claimed."""
         named = keep.backend.health().facts.get("failpoints", ())
-        assert bool(named) == (Capability.FAILPOINTS in keep.backend.capabilities)
+        if Capability.FAILPOINTS in keep.backend.capabilities:
+            assert named, "health().facts['failpoints'] is missing, and FAILPOINTS is claimed"
+        else:
+            assert not named, f"health().facts['failpoints'] is {named}, but not claimed"
 
     def test_persistence_is_claimed(self, place: Place) -> None:
         """What is there after reopening is claimed as persistent, and the other way round."""
@@ -75,13 +77,18 @@ class Honesty(Suite):
 
     @requires(Capability.SNAPSHOT_READS)
     def test_snapshot_reads(self, keep: Keep) -> None:
-        """A scan under way is not disturbed by commits beside it."""
+        """A scan gives what was there when it was called, whatever is committed beside it."""
         put(keep, *(Specimen(name=f"{n}", integer=n) for n in range(4)))
         scan = keep.table(Specimen).scan()
         first = next(scan)
         put(keep, Specimen(name="2", integer=99), Specimen(name="9", integer=9))
         keep.commit(keep.table(Specimen).delete("3"))
         assert [s.integer for s in (first, *scan)] == [0, 1, 2, 3]
+        scan = keep.table(Specimen).scan()
+        put(keep, Specimen(name="1", integer=98))
+        keep.commit(keep.table(Specimen).delete("2"))
+        found = [s.integer for s in scan]
+        assert found == [0, 1, 99, 9], f"as of its first row, not of its call: {found}"
 
     @requires(Capability.STORE_CLOCK)
     def test_store_clock(self, keep: Keep) -> None:
@@ -119,6 +126,11 @@ class Honesty(Suite):
             return
         assert (keep.table(Specimen).list(), keep.table(Entry).list()) == before
         assert log(keep, Entry()).revision == 51
+
+
+def _assert_agrees(field: str, listed: Need, claimed: Need) -> None:
+    said, is_so = (need_in_words(which) or "none" for which in (listed, claimed))
+    assert listed == claimed, f"BackendInfo.{field} says {said}; once it is open, it is {is_so}"
 
 
 def _assert_refused(complaint: str) -> None:

@@ -349,7 +349,9 @@ class loses_a_connection_with_each_refusal(Wrapper):
             raise
 
 
-@caught_by("honesty.level_fits_capabilities", "honesty.demanded_level")
+@caught_by(
+    "honesty.level_fits_capabilities", "honesty.demanded_level", "honesty.description_agrees"
+)
 class claims_to_survive_a_power_cut(Wrapper):
     def __init__(self, engine: Any) -> None:
         super().__init__(engine)
@@ -368,6 +370,24 @@ class reads_as_it_goes(Wrapper):
             now = self.engine.get(collection, collection.stored_key(row))
             if now is not None:
                 yield now
+
+
+@caught_by("honesty.snapshot_reads")
+class takes_its_snapshot_at_the_first_row(Wrapper):
+    def scan(self, collection: Collection, query: Query) -> Iterator[StoredRow]:
+        yield from self.engine.scan(collection, query)
+
+
+class ListsAnotherLevel(Front):
+    """Is listed with what its engine could do."""
+
+    @hookimpl(wrapper=True)
+    def quantkeep_backend(self) -> Any:
+        listed = yield
+        return [attrs.evolve(info, durability=Durability.DISK) for info in listed]
+
+
+lists_another_level = ListsAnotherLevel(Wrapper, ["honesty.description_agrees"])
 
 
 @caught_by("honesty.failpoints_are_listed", "honesty.description_agrees")

@@ -78,6 +78,17 @@ class Exclusive(JournalBackend):
 SOUND_EXCLUSIVE = Journal(Exclusive)
 
 
+class Slow(JournalBackend):
+    """As on a busy machine, or behind a long line: two commits a second."""
+
+    def _put(self, line: bytes) -> None:
+        time.sleep(0.25)
+        super()._put(line)
+
+
+SOUND_AND_SLOW = Journal(Slow)
+
+
 @caught_by(
     AT_EVERY_STEP, perhaps=(*KILLS, *FAULTS, "reopen.older_backup_is_noticed", "files.torn_tail")
 )

@@ -1,4 +1,4 @@
-"""A shelf in an ordered key-value store: LMDB, RocksDB, FoundationDB and their like.
+"""A shelf in an ordered key-value store: LMDB, RocksDB and their like.
 
 Engines limit the length of keys, so each of ours is a hash, except that the rows of a log end in
 their revision: those of one stream stand together, in its order.
@@ -17,23 +17,37 @@ from quantkeep.model._shelf import Group, Shelf
 
 
 class KeyValue(Protocol):
-    """One transaction of an engine: sees what it wrote itself, and is rolled back if refused."""
+    """One transaction of an engine: sees what it wrote itself, and is rolled back if refused.
+
+    Keys are ``bytes``, of 65 at most, or of 42 and the name of a collection. Values are ``bytes``:
+    a blob of up to 4 MiB, or a whole row, which may have several columns of up to 16 MiB each.
+    Hand back ``bytes`` too, not a view of the engine's own memory.
+    """
 
     def get(self, key: bytes) -> bytes | None:
         """What stands under *key*."""
 
     def put(self, key: bytes, value: bytes) -> object:
-        """Write *value* under *key*, replacing what is there."""
+        """Write *value* under *key*, replacing what is there; what it returns is not looked at."""
 
     def delete(self, key: bytes) -> object:
-        """Remove *key*, if it is there."""
+        """Remove *key*, if it is there; what it returns is not looked at."""
 
     def range(self, prefix: bytes, *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Every key that begins with *prefix*, with its value, in the order of their bytes."""
+        """Every key that begins with *prefix*, with its value, in the order of their bytes.
+
+        *backwards*, the last comes first. It may be read in one go, or row by row.
+
+        Within a transaction, none of its methods is called between two rows of a range, and no two
+        ranges are read in turns: one cursor is enough. A range may be left before its end, and let
+        go of after the end of the transaction. The transaction of a :meth:`KeyValueKeep.scan` stays
+        open, though, for as long as its caller takes, who begins others meanwhile. An engine that
+        has one transaction at a time reads the whole scan at once (``iter([*keep.scan(...)])``).
+        """
 
 
 class KeyValueShelf(Shelf):
-    """Rows as JSON, under keys of at most 52 bytes and the name of the collection.
+    """Rows as JSON, under keys of at most 42 bytes and the name of the collection.
 
     The first byte of a key is one of ``r`` (rows), ``h`` (heads), ``t`` (what is taken in a unique
     group) and ``f`` (who refers to it).

@@ -25,19 +25,26 @@ class KeyValueKeep:
     """What a backend does, but for transactions, locks, errors and the clock.
 
     Every method works inside *engine*, one transaction: whoever began it commits it where a method
-    that writes returns, and rolls it back where it raises.
+    that writes returns, and rolls it back where it raises. Before it is committed, whoever wrote
+    calls :meth:`count_write`. Make one for each transaction: it holds nothing of its own.
     """
 
     def __init__(self, engine: KeyValue) -> None:
         self._engine = engine
 
     def state(self) -> tuple[str, int]:
-        """Which keep this is, and how often it was written to: neither ever goes back."""
+        """Which keep this is, and how often it was written to; ``("", 0)`` before the first time.
+
+        A handle that remembers the last one it saw knows that an older backup was put under it:
+        another identity, or a lower count. Identities have no order; compare them for equality.
+        Take what was remembered before a snapshot begins: what another thread sees meanwhile may
+        be newer. Remember your own writes too, once they are committed.
+        """
         identity, writes = unpack(self._engine.get(_STATE) or pack("", 0))
         return str(identity), int(writes)  # type: ignore[arg-type]  # a count
 
     def count_write(self) -> None:
-        """Make :meth:`state` another; once in each transaction that writes."""
+        """Raise the count of :meth:`state`; once in each transaction that writes."""
         identity, writes = self.state()
         self._engine.put(_STATE, pack(identity or str(uuid.uuid4()), writes + 1))
 

@@ -3,7 +3,9 @@
 import pytest
 
 import quantkeep
+from quantkeep.backend import Backend
 from quantkeep.tape import Trade
+from quantkeep_backends.sqlite.backend import SqliteBackend
 
 
 @pytest.fixture
@@ -38,6 +40,24 @@ def test_doctor_finds_a_well_keep_well(cli, url):
     assert found["rows of trades"] == "5"
     assert {row["verdict"] for row in result.rows} <= {"fact", "good", "warning"}
     assert "no problems found" in cli("doctor", url).out
+
+
+@pytest.fixture
+def _no_check(monkeypatch):
+    """The engine is one whose author wrote no check."""
+    for name in ("check", "scrub"):
+        monkeypatch.setattr(SqliteBackend, name, getattr(Backend, name))
+
+
+@pytest.mark.usefixtures("_no_check")
+def test_a_check_that_is_not_there_has_found_nothing_good(cli, url):
+    (row,) = [r for r in cli("doctor", url, "-f", "json").rows if r["what"] == "integrity"]
+    assert (row["verdict"], row["found"]) == ("fact", "the engine has no check of its own")
+    for deep in ([], ["--deep"]):
+        result = cli("verify", url, *deep, "-f", "json")
+        assert result.code == 0
+        assert "engine" not in {row["checked"] for row in result.rows}
+    assert "no problems; the engine has no check of its own" in cli("verify", url).out
 
 
 def test_doctor_says_what_the_engine_cannot_read(cli, url, tmp_path):

@@ -46,6 +46,14 @@ def test_a_server_that_is_not_there_and_no_password_is_said(site, caplog, nobody
     assert "hunter2" not in f"{health} {caplog.text}"
 
 
+def test_a_scan_is_of_the_moment_it_was_called_at_as_without_a_fallback(site):
+    with site.open(fallback_on="loss") as keep:
+        keep.tape.append(site.point(1))
+        rows = keep.tape.scan(type(site.point(0)))
+        keep.tape.append(site.point(2))
+        assert [row.total_equity for row in rows] == [1.0]
+
+
 @pytest.mark.parametrize("error", [PermissionDenied, InvalidUrl, quantkeep.Corrupt])
 def test_what_is_no_outage_is_raised(site, tmp_path, error):
     class Refusing:

@@ -64,8 +64,14 @@ def _findings(part: Part) -> Iterator[Row]:
         yield place, "warning", "health", warning
     if not health.ok:
         yield place, PROBLEM, "health", "the engine says that it is not well"
+    yield from _integrity(part, place)
+
+
+def _integrity(part: Part, place: str) -> Iterator[Row]:
     problems = part.backend.check()
-    for problem in problems:
-        yield place, PROBLEM, "integrity", problem
-    if not problems:
+    if problems is None:
+        yield place, "fact", "integrity", "the engine has no check of its own"
+    elif not problems:
         yield place, "good", "integrity", "the engine's own check found nothing"
+    for problem in problems or ():
+        yield place, PROBLEM, "integrity", problem

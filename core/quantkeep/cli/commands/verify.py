@@ -49,6 +49,8 @@ def verify(ctx: click.Context, url: str | None, out: Output, *, deep: bool) -> N
         checks = _verified(url, deep=deep)
     records, problems = sum(c.records for c in checks), sum(c.problems for c in checks)
     caption = f"{records:,} records, {problems or 'no'} problem{'' if problems == 1 else 's'}"
+    if not all(check.was_made for check in checks):
+        caption += "; the engine has no check of its own"
     rows = [check.row for check in checks if check.is_worth_a_line]
     out.show(Listing(title="Verify", columns=COLUMNS, rows=rows, caption=caption))
     if problems:
@@ -63,6 +65,7 @@ class Check:
     records: int = 0
     problems: int = 0
     first: str | None = None
+    was_made: bool = True
 
     def add(self, problem: str) -> None:
         """Say it at once: a large keep takes minutes."""
@@ -72,8 +75,10 @@ class Check:
 
     @property
     def is_worth_a_line(self) -> bool:
-        """Collections without records say nothing."""
-        return bool(self.records or self.problems or self.what in ("engine", "blobs"))
+        """Collections without records say nothing, nor do engines without a check."""
+        if self.what in ("engine", "blobs"):
+            return self.was_made
+        return bool(self.records or self.problems)
 
     @property
     def row(self) -> Row:
@@ -97,8 +102,9 @@ def _verified(url: str | None, *, deep: bool) -> list[Check]:
 
 
 def _engine(part: Part, *, deep: bool) -> Check:
-    check = Check("engine")
-    for problem in part.backend.scrub() if deep else part.backend.check():
+    problems = part.backend.scrub() if deep else part.backend.check()
+    check = Check("engine", was_made=problems is not None)
+    for problem in problems or ():
         check.add(problem)
     return check
 

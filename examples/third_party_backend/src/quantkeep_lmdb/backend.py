@@ -46,10 +46,12 @@ class LmdbBackend(Backend):
         with told(self._path), self._shared.lmdb.begin(write=True) as txn:
             passing("lmdb.begun")
             keep = KeyValueKeep(Transaction(txn))
-            self._check(keep, self._seen)
+            self._check(keep, self._seen)  # nobody is ahead of the one writer
             yield keep
             keep.count_write()
+            written = keep.state()
             passing("lmdb.written")
+        self._seen = max(self._seen, written)
 
     def _check(self, keep: KeyValueKeep, seen: tuple[str, int]) -> None:
         """A handle never goes back; raises :class:`Regression`."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
@@ -49,9 +50,8 @@ class Environment:
 class Transaction:
     """LMDB's own, with the one method that :class:`quantkeep.model.KeyValue` asks for besides."""
 
-    def __init__(self, txn: lmdb.Transaction) -> None:
-        self._txn = txn
-        self.get, self.put, self.delete = txn.get, txn.put, txn.delete
+    def __init__(self, txn: Any) -> None:  # lmdb's types allow for views, which it gives on demand
+        self._txn, self.get, self.put, self.delete = txn, txn.get, txn.put, txn.delete
 
     def range(self, prefix: bytes, *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
         cursor = self._txn.cursor()

@@ -132,7 +132,7 @@ def tape(folder: Path, rows: int) -> Iterator[Figure]:
         stored = keep.tape.sizes()["trades"]
     bare, held = workloads.peak_memory(IMPORT), workloads.peak_memory(OPEN, url)
     yield Figure(
-        path=f"memory of {stored:,} trades held, against a kilobyte each",
+        path=f"peak memory, opening {stored:,} trades, against a kilobyte each",
         ours=(held - bare) / 1e6, raw=stored / 1e3, ratio=(held - bare) / stored / 1e3,
         runs=1, rows=stored, target=1.0, unit="MB",
     )  # fmt: skip

@@ -55,6 +55,7 @@ def test_killed_while_it_is_open_and_back_again(server, configured, tmp_path, ca
     assert found == [2.0, 3.0]
     assert f"quantkeep: {Url.parse(server.store)} cannot be reached" in said
     assert "quantkeep merge json:///" in said
+    assert main(["upgrade", configured]) == 2, "another place is not upgraded instead"
     assert main(["compact", configured]) == 2, "another place is not cleaned up instead"
     assert "cannot be reached" in capsys.readouterr().err
     server.process.revive()

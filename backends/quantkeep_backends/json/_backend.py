@@ -71,7 +71,7 @@ class JsonBackend(Backend):
             self._replica = Replica(
                 self._folder, writable=writable, lenient=not writable, limit=compact_above
             )
-        except BaseException:
+        except BaseException:  # a lock that nobody can give back would shut others out
             self._let_go()
             raise
 

@@ -91,7 +91,9 @@ class Committer:
             raise
         except QuantkeepError:
             raise
-        except BaseException:
+        except (
+            BaseException
+        ):  # nobody knows how far it came, so its files are left and all is read anew
             keep_files = True
             self._replica.doubt()
             raise

@@ -94,8 +94,9 @@ class SingleWriterFiles:
             if self._system.size(temporary) != len(data):
                 raise OSError(errno.EIO, "it was written short")
             self._system.mv(temporary, path)
-        except BaseException:
-            with contextlib.suppress(Exception):  # it is cleared away later
+        except BaseException:  # whatever ended it, nothing half written is left
+            # A file system raises what it likes, which may not hide why; gc clears away what stays
+            with contextlib.suppress(Exception):
                 self._system.rm_file(temporary)
             raise
 

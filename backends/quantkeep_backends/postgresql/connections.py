@@ -79,7 +79,7 @@ class Link:
         """Send what is queued within it in one go, and wait for all answers at its end."""
         try:
             yield
-        except BaseException:
+        except BaseException:  # what was sent is answered, or the next statement gets its answers
             with suppress(psycopg.Error):
                 self._exchange.settle()
             raise

@@ -76,6 +76,14 @@ class Age(ParamType[timedelta]):
         self.fail(f"{value!r} is no age: expected 90m, 24h, 7d or 2w")
 
 
+def limit_option(what: str = "The newest N") -> Callable[[F], F]:
+    """How many rows are listed at most."""
+    return click.option(
+        "--limit", "-l", type=click.IntRange(min=0), default=100, show_default=True,
+        help=f"{what}; 0 for all.",
+    )  # fmt: skip
+
+
 def examples(*lines: str) -> str:
     """An epilog of commands to try."""
     return "\n".join(("\b", "Examples:", *(f"  quantkeep {line}" for line in lines)))

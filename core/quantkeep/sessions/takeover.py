@@ -100,7 +100,7 @@ class Takeover:
                 kept = Tree(before.sections)
                 Session(before.record, before.progress, saver, kept).save(snapshot="manual")
             session.save(snapshot=None if as_it_was else "initial")
-        except BaseException as error:
+        except BaseException as error:  # a session that nobody runs is not left as running
             if acquisition and (saver.has_lease or isinstance(error, OutcomeUnknown)):
                 self._let_go(lease, error)
             raise
@@ -140,7 +140,7 @@ class Takeover:
     def _letting_go_on_error(self, lease: LeaseRecord) -> Iterator[None]:
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # likewise; it is raised again
             self._let_go(lease, error)
             raise
 

@@ -5,7 +5,14 @@ from typing import Any, Final
 
 import click
 
-from quantkeep.cli.options import Moment, Output, examples, output_options, url_argument
+from quantkeep.cli.options import (
+    Moment,
+    Output,
+    examples,
+    limit_option,
+    output_options,
+    url_argument,
+)
 from quantkeep.cli.stored import stored_keep
 from quantkeep.cli.view import View
 from quantkeep.query import Measure
@@ -23,10 +30,7 @@ _OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
         "--since", type=Moment(), help="From this moment on: 2025-01-17, 2025-01-17T09:30Z, 7d ago."
     ),
     "until": click.option("--until", type=Moment(), help="Up to, not including, this moment."),
-    "limit": click.option(
-        "--limit", "-l", type=click.IntRange(min=0), default=100, show_default=True,
-        help="The newest N; 0 for all.",
-    ),
+    "limit": limit_option(),
     "stats": click.option("--stats", is_flag=True, help="Figures of each symbol instead."),
 }  # fmt: skip
 

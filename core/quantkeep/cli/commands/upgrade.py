@@ -24,14 +24,14 @@ def upgrade(url: str | None, out: Output) -> None:
     Only adds: what is stored stays as it is, and programs of the version before go on. Opening a
     keep does the same, unless the program says migrate=False or reads only.
     """
-    before = _schemas(url)
+    before = _schemas(url, writable=True)  # a fallback is not upgraded in the place of another
     quantkeep.open(url, create=False).close()
     rows = _added(before, _schemas(url))
     out.show(Listing(title="Added", columns=COLUMNS, rows=rows))
 
 
-def _schemas(url: str | None) -> Schemas:
-    with stored_keep(url) as keep:
+def _schemas(url: str | None, *, writable: bool = False) -> Schemas:
+    with stored_keep(url, writable=writable) as keep:
         return {str(part.url): part.collections for part in keep.parts}
 
 

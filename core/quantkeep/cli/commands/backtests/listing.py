@@ -7,7 +7,14 @@ from typing import Any, Final
 import click
 
 from quantkeep.cli.listing import Listing
-from quantkeep.cli.options import Moment, Output, examples, output_options, url_argument
+from quantkeep.cli.options import (
+    Moment,
+    Output,
+    examples,
+    limit_option,
+    output_options,
+    url_argument,
+)
 from quantkeep.cli.stored import stored_keep
 from quantkeep.collection import Collection
 from quantkeep.columns import Row
@@ -31,10 +38,7 @@ LISTED: Final = (
 @click.option("--status", help="Only in this status: completed, failed, running, cancelled.")
 @click.option("--symbol", "-s", help="Only those that traded it.")
 @click.option("--since", type=Moment(), help="Made from this moment on: 2025-01-17, 7d ago.")
-@click.option(
-    "--limit", "-l", type=click.IntRange(min=0), default=100, show_default=True,
-    help="The newest N; 0 for all.",
-)  # fmt: skip
+@limit_option()
 @output_options
 def list_results(
     url: str | None,

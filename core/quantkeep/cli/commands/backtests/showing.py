@@ -10,7 +10,14 @@ import click
 from quantkeep.cli.commands.backtests._options import TASK
 from quantkeep.cli.formats.plain import iso
 from quantkeep.cli.listing import Listing, text
-from quantkeep.cli.options import Moment, Output, examples, output_options, url_argument
+from quantkeep.cli.options import (
+    Moment,
+    Output,
+    examples,
+    limit_option,
+    output_options,
+    url_argument,
+)
 from quantkeep.columns import Column, Row
 
 if TYPE_CHECKING:
@@ -32,10 +39,7 @@ TABLES: Final = ("symbol_summary", "symbol_signals", "performance_curve")
 @click.option("--symbol", "-s", "symbols", multiple=True, help="Only rows of this symbol.")
 @click.option("--since", type=Moment(), help="Only rows from this moment on.")
 @click.option("--until", type=Moment(), help="Only rows before this moment.")
-@click.option(
-    "--limit", "-l", type=click.IntRange(min=0), default=100, show_default=True,
-    help="The first N rows; 0 for all.",
-)  # fmt: skip
+@limit_option("The first N rows")
 @output_options
 def show(
     url: str | None,

@@ -7,7 +7,7 @@ import attrs
 import click
 
 from quantkeep.cli.commands.predictions._options import Day
-from quantkeep.cli.options import Output, examples, output_options, url_argument
+from quantkeep.cli.options import Output, examples, limit_option, output_options, url_argument
 from quantkeep.cli.stored import stored_keep
 from quantkeep.cli.view import View
 from quantkeep.query import Condition, Exists, Where, where
@@ -35,10 +35,7 @@ VIEW: Final = View(
 @click.option("--flow", help="Only this flow.")
 @click.option("--since", type=Day(), help="From this day on.")
 @click.option("--until", type=Day(), help="Up to this day, it included.")
-@click.option(
-    "--limit", "-l", type=click.IntRange(min=0), default=100, show_default=True,
-    help="The newest N; 0 for all.",
-)  # fmt: skip
+@limit_option()
 @output_options
 def list_predictions(
     url: str | None,

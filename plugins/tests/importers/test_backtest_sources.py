@@ -20,13 +20,6 @@ FIELDS = {
 }
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def keep(request, tmp_path):
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/results.db"
-    with quantkeep.open(url) as opened:
-        yield opened
-
-
 @pytest.mark.requirement("BT-13", "BT-9", api="import_backtests")
 def test_originals_come_as_json_and_as_folders(keep, tmp_path):
     one = {**FIELDS, "symbols": [{"symbol": "A", "signals": [{"timestamp": "2024-01-01"}]}]}

@@ -24,13 +24,6 @@ FIELDS = {
 }
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def keep(request, tmp_path):
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/results.db"
-    with quantkeep.open(url) as opened:
-        yield opened
-
-
 def sound(keep) -> bool:
     """Whether everything stored verifies, and a second look finds every result."""
     found = [*keep.backtests.verify_all()]

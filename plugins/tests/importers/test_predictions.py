@@ -1,15 +1,13 @@
 """Predictions that other programs wrote as files."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-import quantkeep
-from quantkeep import Conflict, InvalidValue, Keep, NotFound
+from quantkeep import Conflict, InvalidValue, NotFound
 from quantkeep.columns import Kind
 from quantkeep.errors import InvalidReference
 from quantkeep.predictions import PerformanceResult, Prediction
@@ -36,13 +34,6 @@ RESULT = {
     "return_error": 0.06 - 0.09,
     "analyzed_at": "2025-02-17T18:00:00+09:00",
 }
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def keep(request, tmp_path) -> Iterator[Keep]:
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/mara.db"
-    with quantkeep.open(url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Servers that the tests of several backends share; each is started once, and ended afterwards."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,19 @@ def valkey_server() -> Iterator[servers.Server]:
     """The newest Valkey, set up likewise."""
     with servers.redis("valkey") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[servers.Server]:
+    """An object store."""
+    with servers.s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_url(s3_server: servers.Server) -> str:
+    """A prefix of its own there."""
+    return s3_server.store.replace("/keep?", f"/{uuid.uuid4().hex}/keep?")
 
 
 @pytest.fixture(scope="session")

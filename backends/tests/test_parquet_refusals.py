@@ -1,7 +1,6 @@
 """Stores that cannot keep two writers apart, and URLs that cannot be meant, are refused."""
 
 import uuid
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -21,16 +20,9 @@ from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.s3() as server:
-        yield server
-
-
 @pytest.fixture
-def url(server: servers.Server) -> str:
-    """A prefix of its own."""
-    return server.store.replace("/keep?", f"/{uuid.uuid4().hex}/keep?")
+def url(s3_url: str) -> str:
+    return s3_url
 
 
 def opened(url: str, **asked: object) -> quantkeep.Keep:

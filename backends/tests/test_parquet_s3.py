@@ -3,8 +3,6 @@
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Iterator
 from threading import Barrier, Thread
 
 import pytest
@@ -18,7 +16,6 @@ from quantkeep.url import Url
 from quantkeep_backends._files.medium import Entry as Seen
 from quantkeep_backends.parquet import _blobs, _bulk, _manifest
 from quantkeep_backends.parquet._s3 import S3Files
-from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry
 
 RACER = """
@@ -33,16 +30,9 @@ print(sum(files.create(f"race/{n}", (me * 20_000).encode()) for n in range(60)))
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
-    with servers.s3() as server:
-        yield server
-
-
 @pytest.fixture
-def url(server: servers.Server) -> str:
-    """A prefix of its own."""
-    return server.store.replace("/keep?", f"/{uuid.uuid4().hex}/keep?")
+def url(s3_url: str) -> str:
+    return s3_url
 
 
 def files_at(url: str) -> S3Files:

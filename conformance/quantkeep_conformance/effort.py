@@ -7,6 +7,8 @@ from typing import Any
 import attrs
 from hypothesis import HealthCheck, Phase, seed, settings
 
+PHASES = (Phase.explicit, Phase.generate, Phase.shrink)  # shrinking: for whoever reads the failure
+
 
 @attrs.frozen
 class Effort:
@@ -36,7 +38,7 @@ class Effort:
             deadline=None,
             database=None,
             suppress_health_check=[*HealthCheck],
-            phases=[Phase.explicit, Phase.generate, Phase.shrink],
+            phases=PHASES,
             print_blob=False,
         )
 

@@ -266,6 +266,10 @@ def _each(given: Any, convert: Callable[[Any], str], message: str) -> Any:
     """Each non-null value converted in Python."""
     out, row = [], 0
     for chunk in given.chunks:
+        if chunk.null_count == len(chunk):
+            out.append(pa.nulls(len(chunk), pa.string()))
+            row += len(chunk)
+            continue
         made = []
         for value in chunk.to_pylist():
             try:

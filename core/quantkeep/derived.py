@@ -165,6 +165,8 @@ def _check_column(rule: Derived, table: "pa.Table", follows: Any, record: str) -
     import pyarrow.compute as pc
 
     given = table.column(rule.field)
+    if pc.all(pc.equal(given, follows), min_count=0).as_py():
+        return
     scale = pc.max_element_wise(pc.abs(given), pc.abs(follows))
     allowed = pc.max_element_wise(pc.multiply(scale, RELATIVE), ABSOLUTE)
     differs = pc.greater(pc.abs(pc.subtract(given, follows)), allowed)

@@ -17,12 +17,12 @@ from quantkeep.model import Group, arranger
 from quantkeep_backends.parquet._columns import canonical_table, canonical_type, file_table
 from quantkeep_backends.parquet._hashes import Hashes
 from quantkeep_backends.parquet._segments import Ends, Segment, portions
-from quantkeep_backends.parquet._shelf import LogShelf
+from quantkeep_backends.parquet._shelf import LogShelf, columns_of, hashes_of
 
 LARGE: Final = 1_000  # rows: from here on, a file of their own costs less than the log
 _CHUNK: Final = 10_000
 
-Write = Callable[[Collection, pa.Table], Segment]
+Write = Callable[[Collection, Iterable[pa.Table]], Sequence[Segment]]
 
 
 def is_large(append: Append, shelf: LogShelf) -> bool:
@@ -54,20 +54,20 @@ class _Given:
         )
 
 
-def append(shelf: LogShelf, write: Append, now: int, write_segment: Write) -> Outcome:
+def append(shelf: LogShelf, write: Append, now: int, write_segments: Write) -> Outcome:
     """Append the rows of *write* that are new, in segments of their own.
 
     Raises:
         AlreadyExists: a row's identity is stored with other content.
     """
     given = _given(shelf.collection, write, now)
-    hashes: dict[Group, Hashes] = {}
+    hashes: dict[Group, Any] = {}
     if not any(_may_repeat(shelf, group, given, hashes) for group in _groups(shelf.collection)):
-        return _added(shelf, given, write_segment, hashes)
+        return _added(shelf, given, write_segments, hashes)
     fresh, places = _resolved(shelf, given)
     if not fresh:
         return Outcome([-place for place in places], 0)
-    outcome = _added(shelf, given.taken(fresh), write_segment, {})
+    outcome = _added(shelf, given.taken(fresh), write_segments, {})
     given_revisions = outcome.revisions
     return Outcome([-p if p < 0 else given_revisions[p] for p in places], len(fresh))
 
@@ -120,34 +120,25 @@ def _groups(collection: Collection) -> Iterator[Group]:
         yield ("", *collection.identity)
 
 
-def _lists(collection: Collection, group: Group, table: pa.Table) -> list[list[Any]]:
-    names = (*collection.stream, *group[1:]) if group[0] == "" else group
-    return [table.column(collection.places[name]).to_pylist() for name in names]
-
-
-def _may_repeat(shelf: LogShelf, group: Group, given: _Given, hashes: dict[Group, Hashes]) -> bool:
+def _may_repeat(shelf: LogShelf, group: Group, given: _Given, hashes: dict[Group, Any]) -> bool:
     """Whether two rows may have the same in *group*, or one has what is stored already.
 
     The hashes of what each row has there are put into *hashes*, if they had to be computed.
     """
     if _is_apart(shelf, group, given.table):
         return False
-    lists = _lists(shelf.collection, group, given.table)
-    values: Iterable[Key] = zip(*lists, strict=True)
-    if group[0] == "" and any(None in identity for identity in lists[-len(group) + 1 :]):
-        width = len(shelf.collection.stream)
-        values = (value for value in values if None not in value[width:])
-    else:
-        hashes[group] = []
-    found = hashes.get(group, [])
-    found.extend(map(hash, values))
-    known = set(found)
-    return len(known) < len(found) or shelf.may_be_held(group, known, _ends(lists))
+    columns = [given.table.column(name) for name in columns_of(shelf.collection, group)]
+    hashes[group] = hashes_of(group, columns)
+    known = Hashes(hashes[group])
+    return known.repeat() or shelf.may_be_held(group, known, [*map(_ends, columns)])
 
 
-def _ends(lists: Sequence[Sequence[Any]]) -> list[Ends]:
-    """The least and the greatest of each column; ``None`` where there are nulls."""
-    return [None if not each or None in each else (min(each), max(each)) for each in lists]
+def _ends(values: Any) -> Ends:
+    """The least and the greatest of a column; ``None`` where there are nulls."""
+    if values.null_count or not len(values):
+        return None
+    ends = pc.min_max(values)
+    return ends["min"].as_py(), ends["max"].as_py()
 
 
 def _is_apart(shelf: LogShelf, group: Group, table: pa.Table) -> bool:
@@ -159,10 +150,10 @@ def _is_apart(shelf: LogShelf, group: Group, table: pa.Table) -> bool:
     valid = len(values) - values.null_count
     if group[0] != "" and values.null_count:
         return False
-    if pc.count_distinct(values).as_py() != valid:
-        return False
     ends = pc.min_max(values)
-    return shelf.is_beyond(group, ends["min"].as_py(), ends["max"].as_py())
+    if not shelf.is_beyond(group, ends["min"].as_py(), ends["max"].as_py()):
+        return False
+    return bool(pc.count_distinct(values).as_py() == valid)
 
 
 def _resolved(shelf: LogShelf, given: _Given) -> tuple[list[int], list[int]]:
@@ -215,7 +206,7 @@ def _place(
 
 
 def _added(
-    shelf: LogShelf, given: _Given, write_segment: Write, hashes: Mapping[Group, Hashes]
+    shelf: LogShelf, given: _Given, write_segments: Write, hashes: Mapping[Group, Any]
 ) -> Outcome:
     collection = shelf.collection
     revisions = _revisions(shelf, given.table)
@@ -226,7 +217,7 @@ def _added(
         pa.repeat(pa.scalar(collection.schema_version, pa.int64()), given.table.num_rows),
     ]
     table = file_table(collection, given.table, stamps)
-    segments = [write_segment(collection, part) for part in portions(table)]
+    segments = write_segments(collection, portions(table))
     shelf.join(segments)
     for group, known in hashes.items():
         shelf.learn(group, segments, known)

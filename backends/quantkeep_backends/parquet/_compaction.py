@@ -102,8 +102,7 @@ class Folding:
     def _shelved(self, part: _Part) -> Shelved:
         _step(self._files, "collection")
         made = tuple(
-            write(self._files, part.collection, table)
-            for table in _chunks(part.collection, self._tables(part))
+            write(self._files, part.collection, _chunks(part.collection, self._tables(part)))
         )
         return Shelved(part.heads, (*part.kept, *made))
 

@@ -1,7 +1,7 @@
 """Segments: immutable Parquet files, written whole from a buffer, and what the log says of them."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from quantkeep.collection import Collection, Key
 from quantkeep.columns import Kind, Scalar
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends._files.proving import damaged
+from quantkeep_backends.parquet._ahead import ahead
 from quantkeep_backends.parquet._columns import canonical
 from quantkeep_backends.parquet._scalars import read, read_key, write_key
 
@@ -158,13 +159,20 @@ def portions(table: pa.Table) -> Iterator[pa.Table]:
         yield table.slice(start, SEGMENT_ROWS)
 
 
-def write(files: Files, collection: Collection, table: pa.Table) -> Segment:
-    """Write the rows of *table* as a new file, which nobody sees before a commit names it."""
-    path = f"{FOLDER}/{collection.name}/{uuid.uuid4().hex}.parquet"
-    data = encoded(collection, table, _NEWEST_GROUP if is_newest(collection, table) else GROUP_ROWS)
-    segment = _described(path, collection, table, data)
-    files.write(path, data)
-    return segment
+def write(
+    files: Files, collection: Collection, tables: Iterable[pa.Table]
+) -> Iterator[Segment]:
+    """Write each of *tables* as a new file, which nobody sees before a commit names it."""
+
+    def drafted(table: pa.Table) -> tuple[Segment, bytes]:
+        path = f"{FOLDER}/{collection.name}/{uuid.uuid4().hex}.parquet"
+        group_rows = _NEWEST_GROUP if is_newest(collection, table) else GROUP_ROWS
+        data = encoded(collection, table, group_rows)
+        return _described(path, collection, table, data), data
+
+    for segment, data in ahead(drafted, tables):
+        files.write(segment.path, data)
+        yield segment
 
 
 def is_newest(collection: Collection, table: pa.Table) -> bool:

@@ -1,8 +1,6 @@
 """One log: its segments, and the rows of recent small commits, which are held in memory."""
 
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import attrs
@@ -13,13 +11,13 @@ from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Scalar
 from quantkeep.model import Group, HeldShelf, arranger
 from quantkeep_backends.parquet._columns import (
+    canonical,
     canonical_type,
     keys_of,
-    scalars,
     stamp_names,
     stored_rows,
 )
-from quantkeep_backends.parquet._hashes import Hashes, is_among, sorted_hashes
+from quantkeep_backends.parquet._hashes import Hashes, of_columns, of_values
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._segments import Ends, Segment, revision_of
 
@@ -57,7 +55,7 @@ class LogShelf(HeldShelf):
         self.gone: dict[Key, int] = {}
         self._reader = reader
         self._position = position
-        self._hashes: dict[tuple[str, Group], array[int]] = {}
+        self._hashes: dict[tuple[str, Group], Hashes] = {}
         self._near: dict[Key, StoredRow] = {}  # fetched together for the commit under way
         self._holders: dict[tuple[Group, Key], Key] = {}
 
@@ -171,7 +169,7 @@ class LogShelf(HeldShelf):
         self._near.clear()
         self._holders.clear()
 
-    def may_be_held(self, group: Group, hashes: AbstractSet[int], ends: Sequence[Ends]) -> bool:
+    def may_be_held(self, group: Group, hashes: Hashes, ends: Sequence[Ends]) -> bool:
         """Whether any of some values may be in *group* already; never wrongly ``False``.
 
         Args:
@@ -179,17 +177,16 @@ class LogShelf(HeldShelf):
             hashes: of the values.
             ends: between which they lie, by column.
         """
-        if any(hash(value) in hashes for value in self.taken.get(group, ())):
-            return True
-        columns = self._columns_of(group)
+        columns = columns_of(self.collection, group)
         overlapping = (s for s in self.segments if s.leaves_room(columns, ends))
-        return any(not hashes.isdisjoint(self._hashes_of(s, group)) for s in overlapping)
+        known = [self._hashes_of(segment, group) for segment in overlapping]
+        return hashes.meet([of_values(self.taken.get(group, ())), *known])
 
-    def learn(self, group: Group, segments: Sequence[Segment], hashes: Hashes) -> None:
+    def learn(self, group: Group, segments: Sequence[Segment], hashes: Any) -> None:
         """Take *hashes* for what the rows of new *segments* have in *group*, in their order."""
         start = 0
         for segment in segments:
-            self._hashes[segment.path, group] = sorted_hashes(hashes[start : start + segment.rows])
+            self._hashes[segment.path, group] = Hashes(hashes.slice(start, segment.rows))
             start += segment.rows
 
     def is_beyond(self, group: Group, least: Scalar, greatest: Scalar) -> bool:
@@ -226,50 +223,65 @@ class LogShelf(HeldShelf):
             if any(mask):
                 yield found.filter(pa.array(mask, pa.bool_()))
 
-    def _columns_of(self, group: Group) -> tuple[str, ...]:
-        return (*self.collection.stream, *group[1:]) if group[0] == "" else group
-
     def _holding(self, group: Group, values: set[Key]) -> Iterator[tuple[Key, Key]]:
         """The *values* that are in segments, each with the key of its row."""
-        columns = self._columns_of(group)
+        columns = columns_of(self.collection, group)
         for segment in self.segments:
             if self._may_hold(segment, columns, values):
                 hashes = self._hashes_of(segment, group)
-                here = {value for value in values if is_among(hash(value), hashes)}
+                here = {value for value in values if hashes.has(value)}
                 if here:
                     for value, key in self._values(segment, columns):
                         if value in here and key not in self.gone:
                             yield value, key
 
-    def _hashes_of(self, segment: Segment, group: Group) -> "array[int]":
-        """The hashes of what *segment* holds in *group*, sorted; read once."""
+    def _hashes_of(self, segment: Segment, group: Group) -> Hashes:
+        """The hashes of what *segment* holds in *group*; read once."""
         known = self._hashes.get((segment.path, group))
         if known is None:
-            values = self._values(segment, self._columns_of(group))
-            known = sorted_hashes([hash(value) for value, _ in values])
+            columns = columns_of(self.collection, group)
+            parts = [
+                hashes_of(group, [self._column(table, name) for name in columns])
+                for table in self._groups(segment, columns)
+            ]
+            known = Hashes(pa.chunked_array(parts, pa.int64()).combine_chunks())
             self._hashes[segment.path, group] = known
         return known
 
     def _values(self, segment: Segment, columns: Sequence[str]) -> Iterator[tuple[Key, Key]]:
         """What each row of *segment* has in *columns*, and its key; reads these columns alone."""
+        for table in self._groups(segment, columns):
+            lists = [self._column(table, name).to_pylist() for name in columns]
+            yield from zip(zip(*lists, strict=True), keys_of(self.collection, table), strict=True)
+
+    def _groups(self, segment: Segment, columns: Sequence[str]) -> Iterator[pa.Table]:
         stamp = stamp_names(self.collection)[0]
         wanted = [*dict.fromkeys((*columns, *self.collection.stream, stamp))]
         for number in self._reader.footer(segment).groups:
-            table = self._reader.group(segment, number, wanted)
-            lists = [self._list(table, name) for name in columns]
-            yield from zip(zip(*lists, strict=True), keys_of(self.collection, table), strict=True)
+            yield self._reader.group(segment, number, wanted)
 
-    def _list(self, table: pa.Table, name: str) -> list[Any]:
+    def _column(self, table: pa.Table, name: str) -> Any:
+        """A canonical column, of nulls if the file does not have it."""
         column = self.collection.column(name)
         if name not in table.column_names:
-            return pa.nulls(table.num_rows, canonical_type(column)).to_pylist()  # type: ignore[no-any-return]
-        return scalars(column.kind, table.column(name))
+            return pa.nulls(table.num_rows, canonical_type(column))
+        return canonical(column.kind, table.column(name))
 
     def _may_hold(self, segment: Segment, columns: Sequence[str], values: Iterable[Key]) -> bool:
         """Whether the bounds of *segment* leave room for one of *values* in *columns*."""
         lists = [*zip(*values, strict=True)] or [()] * len(columns)
         ends = [None if not v or None in v else (min(v), max(v)) for v in lists]
         return segment.leaves_room(columns, ends)
+
+
+def columns_of(collection: Collection, group: Group) -> tuple[str, ...]:
+    """The columns that are not to repeat in *group*."""
+    return (*collection.stream, *group[1:]) if group[0] == "" else group
+
+
+def hashes_of(group: Group, columns: Sequence[Any]) -> Any:
+    """The hash of what each row has in *columns*, those of *group*; null where it has no identity."""
+    return of_columns(columns, optional=len(group) - 1 if group[0] == "" else 0)
 
 
 def segment_rows(

@@ -1,6 +1,6 @@
 """The state of a keep in memory: keyed collections whole, of logs what is recent."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -177,12 +177,17 @@ class Tables(Model):
             changed = {s: heads.get(s, 0) for segment in joined for s in segment.runs}
             self._joined.append((shelf, joined, changed))
 
-    def _write(self, collection: Collection, table: pa.Table) -> Segment:
-        """Write a segment, unless an earlier try of the same commit has."""
-        known = repr((collection.name, fingerprint(table.schema), runs_of(collection, table)))
-        if known not in self._written:
-            self._written[known] = write(self._files, collection, table)
-        return self._written[known]
+    def _write(self, collection: Collection, tables: Iterable[pa.Table]) -> Sequence[Segment]:
+        """Write segments, but for those that an earlier try of the same commit has written."""
+        wanted = {
+            repr((collection.name, fingerprint(table.schema), runs_of(collection, table))): table
+            for table in tables
+        }
+        missing = [known for known in wanted if known not in self._written]
+        made = write(self._files, collection, [wanted[known] for known in missing])
+        for known, segment in zip(missing, made, strict=True):
+            self._written[known] = segment
+        return [self._written[known] for known in wanted]
 
     def _remove(self, shelf: HeldShelf, key: Key, *, said: bool = True) -> None:
         if not isinstance(shelf, LogShelf) or key in shelf.rows:

@@ -51,7 +51,7 @@ def s3() -> Iterator[Server]:
 
 def _moto_in(root: Path) -> tuple[Process, str]:
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "quantkeep_conformance.servers._moto", str(port)]
     return Process(command, root / "log", _listens(port)), f"http://127.0.0.1:{port}"
 
 

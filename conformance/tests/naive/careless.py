@@ -264,6 +264,10 @@ class numbers_after_the_newest_there_is(Model):
 @caught_by("revisions.no_gap_after_a_refusal")
 class uses_up_revisions_when_it_refuses(Wrapper):
     def commit(self, batch: Batch) -> Receipt:
+        with self.engine._lock:
+            return self._committed(batch)
+
+    def _committed(self, batch: Batch) -> Receipt:
         try:
             return self.engine.commit(batch)
         except QuantkeepError:
@@ -282,11 +286,12 @@ class uses_up_revisions_when_it_refuses(Wrapper):
 @caught_by("revisions.updates_keep_created_at")
 class resets_created_at(Wrapper):
     def commit(self, batch: Batch) -> Receipt:
-        receipt = self.engine.commit(batch)
-        for write in batch.writes:
-            if isinstance(write, Put) and write.row.created_at is None:
-                self._restamp(write.collection, write.collection.key_of(write.row.values))
-        return receipt
+        with self.engine._lock:
+            receipt = self.engine.commit(batch)
+            for write in batch.writes:
+                if isinstance(write, Put) and write.row.created_at is None:
+                    self._restamp(write.collection, write.collection.key_of(write.row.values))
+            return receipt
 
     def _restamp(self, collection: Collection, key: Key) -> None:
         rows = self.engine._model.shelves[collection.name].rows
@@ -332,7 +337,7 @@ class remembers_what_it_refused(Wrapper):
 
 @caught_by("embedding.more_threads_than_connections", "one_winner.threads")
 class loses_a_connection_with_each_refusal(Wrapper):
-    """Has thirty of them."""
+    """Has enough of them for one clause, and too few for a crowd."""
 
     def __init__(self, engine: Any) -> None:
         super().__init__(engine)

@@ -147,7 +147,7 @@ class _Defaults:
         else:
             made = [make() for _ in range(self._count or 1)][: self._count]
             values = [self._scalar(column, value) for value in made]
-        return pa.chunked_array([pa.array(values, _storage(column))])
+        return pa.chunked_array([pa.array(values, storage(column))])
 
     def _scalar(self, column: Column, value: Any) -> Any:
         if value is None:
@@ -166,5 +166,6 @@ _STORAGE: Final = {
 }
 
 
-def _storage(column: Column) -> Any:
+def storage(column: Column) -> Any:
+    """The Arrow type whose Python values are the canonical scalars of *column*."""
     return _STORAGE.get(column.kind, pa.string)()

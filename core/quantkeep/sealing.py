@@ -20,6 +20,7 @@ from quantkeep.columns import (
     VALUE_BYTES,
     Kind,
     Row,
+    Scalar,
     acceptable_types,
     check_integer,
     check_key,
@@ -58,7 +59,7 @@ class Sealer:
             InvalidValue: names the record type, the field, the value and what was expected.
             InvalidRecord: *record* is of another type.
         """
-        take = self._takers.get(type(record)) or self._taker(type(record))
+        take = self._takers.get(type(record)) or self.taker(type(record))
         return self.seal_values(take(record), hosts)
 
     def seal_onto(self, rows: list[SealedRow], records: Iterable[Any], hosts: Hosts) -> None:
@@ -70,7 +71,7 @@ class Sealer:
         for record in records:
             if type(record) is not kind:
                 kind = type(record)
-                take = self._takers.get(kind) or self._taker(kind)
+                take = self._takers.get(kind) or self.taker(kind)
             values = take(record)
             signature = tuple(map(type, values))
             if signature != known:
@@ -78,10 +79,11 @@ class Sealer:
                 known = signature if pattern else None
             add(pattern(values, hosts) if pattern else self._met(signature, values, hosts))
 
-    def _taker(self, given: type) -> Callable[[Any], tuple[Any, ...]]:
+    def taker(self, given: type) -> Callable[[Any], tuple[Any, ...]]:
         """Takes the columns out of records of a class that extends ours, or that ours extends.
 
-        Refuses a record of another kind, or with fields that the keep has no room for.
+        Raises:
+            InvalidRecord: *given* is of another kind, or has fields that the keep has no room for.
         """
         name = self._collection.name
         theirs = getattr(given, "collection", None)
@@ -113,15 +115,21 @@ class Sealer:
             self._patterns[signature] = self._composed(signature)
         elif len(self._once) < _PATTERNS:
             self._once.add(signature)
-        row = list(values)
-        for place, column in enumerate(self._collection.columns):
-            if row[place] is None:
-                continue
-            if column.kind is Kind.DOCUMENT:
-                row[place] = self._document(place, row[place], hosts)
-            elif column.needs_converting(signature[place]):
-                row[place] = column.converter(signature[place])(row[place], self._name)
+        row = [
+            None if value is None else self.scalar(place, value, hosts)
+            for place, value in enumerate(values)
+        ]
         return self.seal_row(tuple(row))
+
+    def scalar(self, place: int, value: Any, hosts: Hosts) -> Scalar:
+        """The canonical scalar of *value*, of a type that the column at *place* takes."""
+        column, given = self._collection.columns[place], type(value)
+        if column.kind is Kind.DOCUMENT:
+            return self._document(place, value, hosts)
+        if column.needs_converting(given):
+            return column.converter(given)(value, self._name)
+        scalar: Scalar = value
+        return scalar
 
     def seal_row(self, row: Row) -> SealedRow:
         """A row of canonical scalars with its digest, held to the limits every engine shares."""

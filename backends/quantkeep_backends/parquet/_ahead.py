@@ -7,11 +7,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 P = TypeVar("P")
 R = TypeVar("R")
-_THREADS: Final = 4  # at most: what each has in hand is memory of the host's
+THREADS: Final = min(4, os.cpu_count() or 1)  # what each has in hand is memory of the host's
 
 
 def ahead(work: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
@@ -20,13 +21,17 @@ def ahead(work: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
     Whoever stops reading waits for what is being worked on. An error of *work* is raised in its
     turn, and nothing behind it is begun any more.
     """
-    threads = min(_THREADS, os.cpu_count() or 1)
     waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads, "quantkeep-parquet") as pool:
+    coming = iter(parts)
+    some = [*islice(coming, 2)]
+    if len(some) < 2:  # not worth a thread
+        yield from map(work, some)
+        return
+    with ThreadPoolExecutor(THREADS, "quantkeep-parquet") as pool:
         try:
-            for part in parts:
+            for part in chain(some, coming):
                 waiting.append(pool.submit(work, part))
-                if len(waiting) > threads:
+                if len(waiting) > THREADS:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -14,7 +14,12 @@ from quantkeep.batch import Append, Outcome
 from quantkeep.collection import Collection, Key, SealedRow
 from quantkeep.contract import taken
 from quantkeep.model import Group, arranger
-from quantkeep_backends.parquet._columns import canonical_table, canonical_type, file_table
+from quantkeep_backends.parquet._columns import (
+    canonical_table,
+    canonical_type,
+    file_table,
+    is_constant,
+)
 from quantkeep_backends.parquet._hashes import Hashes
 from quantkeep_backends.parquet._segments import Ends, Segment, portions
 from quantkeep_backends.parquet._shelf import LogShelf, columns_of, hashes_of
@@ -153,7 +158,13 @@ def _is_apart(shelf: LogShelf, group: Group, table: pa.Table) -> bool:
     ends = pc.min_max(values)
     if not shelf.is_beyond(group, ends["min"].as_py(), ends["max"].as_py()):
         return False
-    return bool(pc.count_distinct(values).as_py() == valid)
+    return _ascends(values) or bool(pc.count_distinct(values).as_py() == valid)
+
+
+def _ascends(values: Any) -> bool:
+    """Whether each of *values* is greater than the one before, as ids of an exchange often are."""
+    less = pc.less(values.slice(0, len(values) - 1), values.slice(1))
+    return bool(pc.all(less, skip_nulls=False).as_py())
 
 
 def _resolved(shelf: LogShelf, given: _Given) -> tuple[list[int], list[int]]:
@@ -227,7 +238,7 @@ def _added(
 def _revisions(shelf: LogShelf, table: pa.Table) -> Sequence[int]:
     """The next revisions of each row's stream, in order."""
     stream = [table.column(name) for name in shelf.collection.stream]
-    if all(pc.count_distinct(values, mode="all").as_py() == 1 for values in stream):
+    if all(map(is_constant, stream)):
         first = shelf.head(tuple(values[0].as_py() for values in stream)) + 1
         return range(first, first + table.num_rows)
     counts: Counter[Key] = Counter()

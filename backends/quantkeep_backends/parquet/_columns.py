@@ -153,6 +153,13 @@ def canonical(kind: Kind, values: Any) -> Any:
     return values
 
 
+def is_constant(values: Any) -> bool:
+    """Whether all of *values* are the same, or null."""
+    if values.null_count or not len(values):
+        return bool(values.null_count == len(values))
+    return values[0] == values[-1] and bool(pc.all(pc.equal(values, values[0])).as_py())
+
+
 def _plain_decimals(values: Any) -> Any:
     """Decimals as canonical text: plain notation, no trailing zeros."""
     texts = values.cast(pa.string())

@@ -15,7 +15,7 @@ from quantkeep.columns import Kind, Scalar
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends._files.proving import damaged
 from quantkeep_backends.parquet._ahead import ahead
-from quantkeep_backends.parquet._columns import canonical
+from quantkeep_backends.parquet._columns import canonical, is_constant
 from quantkeep_backends.parquet._scalars import read, read_key, write_key
 
 FOLDER: Final = "segments"
@@ -159,9 +159,7 @@ def portions(table: pa.Table) -> Iterator[pa.Table]:
         yield table.slice(start, SEGMENT_ROWS)
 
 
-def write(
-    files: Files, collection: Collection, tables: Iterable[pa.Table]
-) -> Iterator[Segment]:
+def write(files: Files, collection: Collection, tables: Iterable[pa.Table]) -> Iterator[Segment]:
     """Write each of *tables* as a new file, which nobody sees before a commit names it."""
 
     def drafted(table: pa.Table) -> tuple[Segment, bytes]:
@@ -277,6 +275,10 @@ def runs_of(collection: Collection, table: pa.Table) -> dict[Key, Run]:
     names = collection.stream
     stamp = table.column(len(collection.columns))
     keys = [canonical(collection.column(n).kind, table.column(n)) for n in names]
+    if table.num_rows and all(map(is_constant, keys)):
+        ends = pc.min_max(stamp)
+        run = Run(ends["min"].as_py(), ends["max"].as_py(), table.num_rows)
+        return {tuple(values[0].as_py() for values in keys): run}
     grouped = pa.Table.from_arrays([*keys, stamp], names=[*map(str, range(len(keys))), "r"])
     by = [str(n) for n in range(len(keys))]
     found = grouped.group_by(by).aggregate([("r", "min"), ("r", "max"), ("r", "count")])

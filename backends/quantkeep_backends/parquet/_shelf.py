@@ -280,7 +280,7 @@ def columns_of(collection: Collection, group: Group) -> tuple[str, ...]:
 
 
 def hashes_of(group: Group, columns: Sequence[Any]) -> Any:
-    """The hash of what each row has in *columns*, those of *group*; null where it has no identity."""
+    """The hash of what each row has in *columns*, those of *group*; null where it has none."""
     return of_columns(columns, optional=len(group) - 1 if group[0] == "" else 0)
 
 

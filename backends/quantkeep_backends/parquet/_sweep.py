@@ -5,7 +5,8 @@ one can be handed out. A limit stops it, so the newest rows are read from the ne
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,8 @@ import pyarrow.compute as pc
 from quantkeep.collection import Collection
 from quantkeep.columns import Kind, Scalar
 from quantkeep.query import Query, column_of
-from quantkeep_backends.parquet._columns import arranged, keys_of
+from quantkeep_backends.parquet._ahead import THREADS
+from quantkeep_backends.parquet._columns import arranged, is_constant, keys_of
 from quantkeep_backends.parquet._conditions import EXACT, mask, values_of
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._segments import Segment
@@ -52,20 +54,21 @@ def sweep(
         if not is_past(asked, segment.bounds, segment.rows)
     ]
     units += [Unit((), table=table) for table in tables]
-    waiting, left = list[pa.Table](), asked.limit
-    while units or waiting:
-        if left == 0:
-            return
-        loaded = _next(asked, reader, units) if units else None
-        if loaded is not None:
-            waiting = _cut([*waiting, loaded], asked, left)
-        if not waiting or (units and loaded is None):
-            continue
-        ready, waiting = _parted(asked, waiting, units)
-        if ready is not None:
-            ready = in_order(asked, ready).slice(0, left)
-            left = None if left is None else left - ready.num_rows
-            yield ready
+    with _Loader(asked, reader, units) as loader:
+        waiting, left = list[pa.Table](), asked.limit
+        while units or waiting:
+            if left == 0:
+                return
+            loaded = loader.next() if units else None
+            if loaded is not None:
+                waiting = _cut([*waiting, loaded], asked, left)
+            elif units:
+                continue
+            ready, waiting = _parted(asked, waiting, units) if waiting else (None, [])
+            if ready is not None:
+                ready = in_order(asked, ready).slice(0, left)
+                left = None if left is None else left - ready.num_rows
+                yield ready
 
 
 def _cut(waiting: list[pa.Table], asked: Asked, left: int | None) -> list[pa.Table]:
@@ -94,19 +97,57 @@ def _parted(
     return table.filter(before), [table.filter(pc.invert(before))]
 
 
-def _next(asked: Asked, reader: Reader, units: list[Unit]) -> pa.Table | None:
-    """The rows of the first unit, which is taken out; a segment gives way to its row groups."""
-    unit = units.pop(0)
-    if unit.segment is not None and not unit.groups:
-        units.extend(groups_of(asked, reader, unit.segment))
-        sort(asked, units)
-        return None
-    if unit.table is not None:
-        return _chosen(asked, arranged(asked.collection, unit.table), unit)
-    assert unit.segment is not None
-    tables = [reader.rows(asked.collection, unit.segment, number) for number in unit.groups]
-    found = [t for table in tables if (t := _chosen(asked, table, unit)) is not None]
-    return pa.concat_tables(found) if found else None
+class _Loader:
+    """Takes *units* one by one, in order; of those that will all be read, works ahead in threads.
+
+    A segment gives way to its row groups before it is its turn.
+    """
+
+    def __init__(self, asked: Asked, reader: Reader, units: list[Unit]) -> None:
+        self._asked = asked
+        self._reader = reader
+        self._units = units
+        self._ahead = THREADS if asked.limit is None else 0
+        self._pool = ThreadPoolExecutor(THREADS, "quantkeep-parquet")  # begins none by itself
+        self._begun: dict[int, Future[pa.Table | None]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def next(self) -> pa.Table | None:
+        """The rows of the first unit, if it has any that are asked for."""
+        self._open()
+        if not self._units:
+            return None
+        unit = self._units.pop(0)
+        begun = self._begun.pop(id(unit), None)
+        for later in self._units[: self._ahead]:
+            if id(later) not in self._begun:
+                self._begun[id(later)] = self._pool.submit(self._loaded, later)
+        return self._loaded(unit) if begun is None else begun.result()
+
+    def _open(self) -> None:
+        """Let the first units be row groups or tables."""
+        while closed := [u for u in self._units[: self._ahead + 1] if not u.is_open]:
+            for unit in closed:
+                self._units.remove(unit)
+                assert unit.segment is not None
+                self._units.extend(groups_of(self._asked, self._reader, unit.segment))
+            sort(self._asked, self._units)
+
+    def _loaded(self, unit: Unit) -> pa.Table | None:
+        asked = self._asked
+        if unit.table is not None:
+            return _chosen(asked, arranged(asked.collection, unit.table), unit)
+        assert unit.segment is not None
+        tables = [self._reader.rows(asked.collection, unit.segment, n) for n in unit.groups]
+        found = [t for table in tables if (t := _chosen(asked, table, unit)) is not None]
+        if len(found) < 2:
+            return found[0] if found else None
+        return in_order(asked, pa.concat_tables(found))
 
 
 def beyond(asked: Asked, table: pa.Table, place: Sequence[Scalar], *, turned: bool) -> Any:
@@ -151,7 +192,9 @@ def _chosen(asked: Asked, table: pa.Table, unit: Unit) -> pa.Table | None:
 def in_order(asked: Asked, table: pa.Table) -> pa.Table:
     """*table*, sorted."""
     fixed = {c.column for c in asked.where if c.operator == "=="}
-    fixed.update(name for name, _ in asked.ordering if _is_constant(asked, table, name))
+    fixed.update(
+        name for name, _ in asked.ordering if is_constant(values_of(asked.collection, table, name))
+    )
     arrays, keys = list[Any](), list[tuple[str, str]]()
     for name, down in asked.ordering:
         if name not in fixed:
@@ -162,13 +205,6 @@ def in_order(asked: Asked, table: pa.Table) -> pa.Table:
         return table
     columns = pa.Table.from_arrays(arrays, names=[name for name, _ in keys])
     return table.combine_chunks().take(pc.sort_indices(columns, sort_keys=keys))
-
-
-def _is_constant(asked: Asked, table: pa.Table, name: str) -> bool:
-    values = values_of(asked.collection, table, name)
-    if values.null_count or not len(values):
-        return bool(values.null_count == len(values))
-    return values[0] == values[-1] and bool(pc.all(pc.equal(values, values[0])).as_py())
 
 
 def _sortable(asked: Asked, table: pa.Table, name: str) -> Iterator[Any]:

@@ -32,6 +32,11 @@ class Unit:
     groups: Sequence[int] = ()
     table: pa.Table | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be read: a segment gives way to its row groups first."""
+        return self.table is not None or bool(self.groups)
+
 
 @attrs.frozen
 class Asked:

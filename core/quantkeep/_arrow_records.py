@@ -1,0 +1,85 @@
+"""From records to Arrow columns: what a large append costs least in, where an engine keeps columns.
+
+The rules are those of :mod:`quantkeep.sealing`, held against a column at a time. Whatever is not
+plainly right is left to it: it takes a record at a time, and names the one that it refuses.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Final
+
+import pyarrow as pa
+
+from quantkeep._arrow_checks import check
+from quantkeep._arrow_in import CHUNK_ROWS, ArrowRows, storage
+from quantkeep.collection import Collection
+from quantkeep.columns import Column, Kind, acceptable_types
+from quantkeep.errors import QuantkeepError
+from quantkeep.hosts import Hosts
+
+_INSTANT: Final = pa.timestamp("us", tz="UTC")
+_ABSENT: Final = type(None)
+_zone: Final = attrgetter("tzinfo")
+
+
+def of_records(collection: Collection, records: Sequence[Any], hosts: Hosts) -> ArrowRows | None:
+    """The rows of *records*, as columns; ``None`` where they must be looked at one by one.
+
+    So it is where they are of several classes, an instant is not in UTC, or a record is refused.
+    """
+    if len({*map(type, records)}) != 1:
+        return None
+    try:
+        taken = map(collection.sealer.taker(type(records[0])), records)
+        table = pa.concat_tables(_tables(collection, taken, hosts))
+        for column in collection.columns:
+            check(column, table.column(column.name), collection)
+    except (_Unplain, QuantkeepError, pa.ArrowException, ValueError, OverflowError):
+        return None
+    return ArrowRows(collection, table)
+
+
+class _Unplain(Exception):
+    """There is a value in a column that has to be looked at."""
+
+
+def _tables(
+    collection: Collection, rows: Iterator[tuple[Any, ...]], hosts: Hosts
+) -> Iterator[pa.Table]:
+    """In chunks: turning a million tuples at once is slower by half."""
+    while chunk := [*islice(rows, CHUNK_ROWS)]:
+        columns = zip(collection.columns, zip(*chunk, strict=True), strict=True)
+        arrays = [_array(collection, column, values, hosts) for column, values in columns]
+        yield pa.Table.from_arrays(arrays, names=[*collection.names])
+
+
+def _array(collection: Collection, column: Column, values: tuple[Any, ...], hosts: Hosts) -> Any:
+    types = {*map(type, values)}
+    allowed = acceptable_types(column)
+    if allowed is not None and not types <= allowed:
+        raise _Unplain
+    if types == {_ABSENT}:
+        return pa.nulls(len(values), storage(column))
+    if column.kind is Kind.TIMESTAMP and not (column.choices or column.between):
+        return _instants(values)
+    if not _is_plain(column, types - {_ABSENT}):
+        seal, place = collection.sealer.scalar, collection.places[column.name]
+        values = tuple(None if value is None else seal(place, value, hosts) for value in values)
+    return pa.array(values, storage(column))
+
+
+def _instants(values: tuple[Any, ...]) -> Any:
+    if not {*map(_zone, filter(None, values))} <= {UTC}:
+        raise _Unplain
+    return pa.array(values, _INSTANT).cast(pa.int64())
+
+
+def _is_plain(column: Column, types: set[type]) -> bool:
+    """Whether Arrow does to values of *types* all that has to be done, and :func:`check`."""
+    if column.kind is Kind.TEXT:
+        return not column.between
+    if column.kind in (Kind.REAL, Kind.INTEGER):
+        return True
+    return column.kind is not Kind.DOCUMENT and not any(map(column.needs_converting, types))

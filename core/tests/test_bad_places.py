@@ -92,8 +92,8 @@ WRONG: list[tuple[str, Callable[[Path], None], type[QuantkeepError], str]] = [
     ("a file", file, InvalidUrl, "is a file; a JSON keep is a folder"),
     ("a folder of others", of_others, InvalidUrl, "holds other files and no keep.json: name an"),
     ("a link", link, PermissionDenied, "is a symbolic link"),
-    ("a later format", edited('"format": 1', '"format": 99'), FormatTooNew, "has format 99"),
-    ("no format", edited('"format": 1', '"format": "one"'), Corrupt, "cannot be read"),
+    ("a later format", edited('"format": 2', '"format": 99'), FormatTooNew, "has format 99"),
+    ("no format", edited('"format": 2', '"format": "two"'), Corrupt, "cannot be read"),
     (
         "another folder's generation",
         edited('"generation": ', '"generation": "../../x", "was": '),

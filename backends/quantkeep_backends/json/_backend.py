@@ -21,8 +21,8 @@ from quantkeep_backends._files import durable
 from quantkeep_backends._files.lock import FolderLock
 from quantkeep_backends.json import _maintenance
 from quantkeep_backends.json._backdoor import JsonBackdoor
+from quantkeep_backends.json._entries import Operation
 from quantkeep_backends.json._folder import Folder, check
-from quantkeep_backends.json._lines import Operation
 from quantkeep_backends.json._replica import Replica
 
 CAPABILITIES = (
@@ -68,9 +68,9 @@ class JsonBackend(Backend):
             if writable:
                 self._guard = FolderLock(path / "lock", patience)
                 self._begin()
-            self._replica = Replica(
-                self._folder, writable=writable, lenient=not writable, limit=compact_above
-            )
+            self._replica = Replica(self._folder, writable=writable, limit=compact_above)
+            for complaint in self._replica.harms.complaints() if writable else ():
+                log.warning("%s", complaint)
         except BaseException:  # a lock that nobody can give back would shut others out
             self._let_go()
             raise
@@ -110,13 +110,19 @@ class JsonBackend(Backend):
         with self._writing():
             with durable.told(str(self._folder.path)):
                 passing("json.commit.locked")
-            model = self._replica.level()
+            model = self._level()
             self._replica.mend()
             receipt, effects = model.apply(batch, self.now())
             if effects or (batch.op_id is not None and not receipt.replayed):
                 self._replica.add(effects, _operation(model, batch.op_id))
                 self._tidy_up()
             return receipt
+
+    def _level(self) -> Model:
+        """What is level with the folder, and may be changed: nothing of it is unknown."""
+        model = self._replica.level()
+        self._replica.harms.check_writable()
+        return model
 
     def _tidy_up(self) -> None:
         """Fold a journal that has grown long; a commit that was applied does not fail for it."""
@@ -146,6 +152,7 @@ class JsonBackend(Backend):
                 ours, theirs = schema.understand(description), schema.understand(known)
                 description = schema.describe(schema.merge(ours, theirs))
             if description != known:
+                self._replica.harms.check_writable()
                 self._replica.turn_over(description)
 
     def compact(self) -> None:
@@ -154,7 +161,7 @@ class JsonBackend(Backend):
     def rewrite(self, change: Callable[[Model], object] | None) -> None:
         """Begin a new generation, with *change* made to the model behind all checks."""
         with self._writing():
-            self._replica.level()
+            self._level()
             self._replica.turn_over(self._replica.heading.description, change)
 
     # -- reads -----------------------------------------------------------------------------------
@@ -179,6 +186,7 @@ class JsonBackend(Backend):
 
     def put_blob(self, digest: str, data: bytes) -> None:
         with self._writing():
+            self._replica.harms.check_writable()
             path = self._folder.blob(digest)
             try:
                 durable.make_folder(path.parent)
@@ -192,6 +200,7 @@ class JsonBackend(Backend):
 
     def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
         with self._writing(), durable.told(digest), suppress(FileNotFoundError):
+            self._level()  # where records are not known, it is not known who refers to it
             path = self._folder.blob(digest)
             if staged_before is None or path.stat().st_mtime_ns // 1_000 < staged_before:
                 path.unlink()
@@ -209,12 +218,13 @@ class JsonBackend(Backend):
             self._replica.level()
             facts = {
                 "path": str(self._folder.path),
+                "format": self._replica.heading.format,
                 "generation": self._replica.heading.generation,
                 "commits": self._replica.journal.number,
                 "failpoints": FAILPOINTS,
             }
-            damage = tuple(map(str, self._replica.damage.values()))
-            return Health(not damage, self.durability, facts, damage)
+            harms = self._replica.harms
+            return Health(not harms, self.durability, facts, harms.complaints())
 
     def sizes(self) -> Mapping[str, int]:
         with self._thread:
@@ -225,11 +235,11 @@ class JsonBackend(Backend):
         with self._thread:
             try:
                 self._replica.level()
-                fresh = Replica(self._folder, writable=False, lenient=True)
+                fresh = Replica(self._folder, writable=False)
             except Corrupt as error:
                 return [str(error)]
             fresh.close()
-            return [*map(str, fresh.damage.values())]
+            return [*fresh.harms.complaints()]
 
     def scrub(self) -> Iterable[str]:
         yield from self.check()
@@ -244,7 +254,7 @@ class JsonBackend(Backend):
 
     def remove_garbage(self, before: int) -> Sequence[Garbage]:
         with self._writing():
-            self._replica.level()
+            self._level()
             return _maintenance.remove(self._folder, self._replica.heading.generation, before)
 
     def backdoor(self) -> Backdoor:

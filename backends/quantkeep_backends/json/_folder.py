@@ -20,15 +20,16 @@ from typing import Any, Final
 import attrs
 
 from quantkeep.errors import (
-    Corrupt,
     FormatTooNew,
     InvalidUrl,
     PermissionDenied,
     Regression,
+    scrubbed,
 )
 from quantkeep_backends._files import durable
+from quantkeep_backends._files.proving import damaged
 
-FORMAT: Final = 1
+FORMAT: Final = 2  # of format 1, the lines of the journal have no headings
 _GENERATION: Final = re.compile(r"(?:journal-(\d{8,})\.jsonl|records-(\d{8,}))")
 _UNFINISHED: Final = re.compile(r"\.(?:keep\.json|journal-\d{8,}\.jsonl)\.[0-9a-f]{16}\.tmp")
 
@@ -42,10 +43,11 @@ class Heading:
     commits: int = 0  # before this generation
     description: str | None = None
     files: tuple[str, ...] | None = None  # of records; unless an earlier version wrote it, of all
+    format: int = FORMAT
 
     def text(self) -> bytes:
         """The content of the file, which proves itself."""
-        said = {"format": FORMAT, **attrs.asdict(self)}
+        said = attrs.asdict(self)
         said["description"] = self.description and json.loads(self.description)
         if self.files is None:
             del said["files"]
@@ -89,10 +91,13 @@ class Folder:
 
     def stamp(self) -> tuple[int, int] | None:
         """Changes whenever the heading does."""
-        with durable.told(str(self.heading_path)), suppress(FileNotFoundError):
-            status = self.heading_path.lstat()
-            return status.st_ino, status.st_mtime_ns
-        return None
+        try:
+            status = os.lstat(self.heading_path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise durable.typed(error, str(self.heading_path)) from scrubbed(error)
+        return status.st_ino, status.st_mtime_ns
 
     def heading(self) -> Heading:
         """What ``keep.json`` says.
@@ -146,24 +151,17 @@ def _understood(data: bytes, path: Path) -> Heading:
         described = said["description"] and json.dumps(said["description"], sort_keys=True)
         numbers = int(said["generation"]), int(said["commits"])
         files = tuple(map(str, said["files"])) if "files" in said else None
-        heading = Heading(str(said["identity"]), *numbers, described, files)
+        heading = Heading(str(said["identity"]), *numbers, described, files, version)
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, f"it cannot be read ({error})") from None
+        raise damaged(str(path), f"it cannot be read ({error})") from None
     if version > FORMAT:
         raise FormatTooNew(
             f"{path} has format {version}, and this quantkeep reads up to {FORMAT}: upgrade "
             "quantkeep"
         )
     if not _is_proved(data):
-        raise _damaged(path, "its content does not match its own sha256")
+        raise damaged(str(path), "its content does not match its own sha256")
     return heading
-
-
-def _damaged(path: Path, why: str) -> Corrupt:
-    return Corrupt(
-        f"{path}: {why}. It was changed outside quantkeep, or damaged; restore it from a backup",
-        locator=str(path),
-    )
 
 
 def _no_link(path: Path) -> Path:
@@ -196,7 +194,7 @@ def _check_names(path: Path, names: set[str]) -> None:
     if "keep.json" in names:
         return
     if any(name.startswith("records-") and _GENERATION.fullmatch(name) for name in names):
-        raise _damaged(path / "keep.json", "it is gone, and records are there")
+        raise damaged(str(path / "keep.json"), "it is gone, and records are there")
     if not all(
         name == "lock" or is_unfinished(name) for name in names - {"journal-00000001.jsonl"}
     ):

@@ -7,29 +7,21 @@ the next compaction, for readers that have just begun on them.
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from quantkeep.collection import Key
-from quantkeep.errors import Corrupt, Regression
+from quantkeep.errors import Corrupt, QuantkeepError, Regression, Unavailable
 from quantkeep.failpoints import passing
 from quantkeep.model import HeldShelf, Model
 from quantkeep.progress import counted
 from quantkeep_backends._files import durable
-from quantkeep_backends.json._damage import OPERATIONS
+from quantkeep_backends.json._damage import OPERATIONS, Harm, Harms, stamp
+from quantkeep_backends.json._entries import Language, Operation, remembered
 from quantkeep_backends.json._folder import Folder, Heading, is_unfinished
-from quantkeep_backends.json._lines import (
-    Damaged,
-    Language,
-    Operation,
-    Shape,
-    corrupt,
-    dumps,
-    read_key,
-    remembered,
-    write_key,
-)
+from quantkeep_backends.json._lines import Damaged, Shape, corrupt, dumps, read_key, write_key
 
 _OPERATIONS: Final = "operations.jsonl"
 
@@ -66,26 +58,41 @@ def _write_records(records: Path, model: Model) -> tuple[str, ...]:
     return (*map(file_of, held), _OPERATIONS)
 
 
-def read(folder: Folder, heading: Heading, model: Model, language: Language) -> dict[str, Corrupt]:
-    """Fill *model* with the records of a generation; what is damaged is told by collection.
+def read(folder: Folder, heading: Heading, model: Model, language: Language) -> Harms:
+    """Fill *model* with the records of a generation.
 
-    An error names the file and the line, and is a :class:`Regression` where the file is gone.
+    A harm names the file and the line, and is a :class:`Regression` where the file is gone.
     """
-    damage: dict[str, Corrupt] = {}
+    harms = Harms()
     if not model.shelves:
-        return damage  # a keep that was just made: its first collections begin another generation
+        return harms  # a keep that was just made: its first collections begin another generation
     records, files = folder.records(heading.generation), heading.files
     held = {n: s for n, s in model.shelves.items() if files is None or file_of(n) in files}
     for name, shelf in counted(held.items(), "reading collections", len(held)):
-        try:
-            _read_shelf(shelf, language.shapes[name], records / file_of(name))
-        except Corrupt as error:
-            damage[name] = error
-    try:
+        path = records / file_of(name)
+        with _taking_note(harms, path, name):
+            _read_shelf(shelf, language.shapes[name], path)
+    with _taking_note(harms, records / _OPERATIONS, OPERATIONS):
         _read_operations(model, records / _OPERATIONS)
+    return harms
+
+
+@contextmanager
+def _taking_note(harms: Harms, path: Path, name: str) -> Iterator[None]:
+    try:
+        yield
     except Corrupt as error:
-        damage[OPERATIONS] = error
-    return damage
+        harms.add(Harm(error, lambda: stamp(path), frozenset({name})))
+    except Unavailable as error:
+        harms.add(Harm(error, lambda: _is_readable(path), frozenset({name})))
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether all of a file can be read; a disk says so no earlier."""
+    try:
+        return durable.read(path) is not None
+    except QuantkeepError:
+        return False
 
 
 def _read_shelf(shelf: HeldShelf, shape: Shape, path: Path) -> None:
@@ -94,12 +101,14 @@ def _read_shelf(shelf: HeldShelf, shape: Shape, path: Path) -> None:
 
 
 def _read_operations(model: Model, path: Path) -> None:
+    operations = {}
     for number, line in lines_of(path, None):
         try:
             op_id, digest, receipt = json.loads(line)
-            model.operations[op_id] = remembered(Operation(op_id, bytes.fromhex(digest), receipt))
+            operations[op_id] = remembered(Operation(op_id, bytes.fromhex(digest), receipt))
         except (ValueError, TypeError, KeyError) as error:
-            raise _corrupt(path, number, error) from None
+            raise corrupt(path, number, error) from None
+    model.operations.update(operations)  # now that they are proved
 
 
 def file_of(name: str) -> str:
@@ -161,12 +170,6 @@ def lines_of(path: Path, shape: Shape | None) -> Iterator[tuple[int, bytes]]:
         raise _hand_edited(path, durable.read(path) or b"", shape)
 
 
-def _corrupt(path: Path, line: int, why: object) -> Corrupt:
-    error = corrupt(path, line, why)
-    said = f"{error}. Until then, read_only opens the collections that are undamaged"
-    return Corrupt(said, locator=error.locator)
-
-
 def _hand_edited(path: Path, data: bytes, shape: Shape | None) -> Corrupt:
     """Find the line that was changed, if one can be told from its own content."""
     lines = data.removesuffix(b"\n").split(b"\n")
@@ -176,10 +179,10 @@ def _hand_edited(path: Path, data: bytes, shape: Shape | None) -> Corrupt:
             if shape is not None and "record" in said:
                 shape.collection.verify(shape.row(said))
         except Corrupt:
-            return _corrupt(path, number, "its record does not match its digest")
+            return corrupt(path, number, "its record does not match its digest")
         except (ValueError, TypeError) as error:
-            return _corrupt(path, number, error)
-    return _corrupt(path, len(lines), "it does not prove the lines above it")
+            return corrupt(path, number, error)
+    return corrupt(path, len(lines), "it does not prove the lines above it")
 
 
 def _take(shelf: HeldShelf, shape: Shape, line: bytes, path: Path, number: int) -> None:
@@ -190,4 +193,4 @@ def _take(shelf: HeldShelf, shape: Shape, line: bytes, path: Path, number: int) 
         else:
             shelf.add(shape.row(said))
     except (Damaged, ValueError, TypeError) as error:
-        raise _corrupt(path, number, error) from None
+        raise corrupt(path, number, error) from None

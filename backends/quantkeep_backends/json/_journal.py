@@ -1,23 +1,29 @@
-"""The journal: a commit a line, each with its checksum; a torn last line is no commit."""
+"""The journal: a commit a line, each with its checksums; a torn last line is no commit."""
 
 import logging
 import os
-import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from quantkeep.errors import Regression, WriterPoisoned, scrubbed
+import attrs
+
+from quantkeep.errors import Corrupt, Regression, WriterPoisoned, scrubbed
 from quantkeep.failpoints import passing
 from quantkeep_backends._files import durable
-from quantkeep_backends.json._lines import Damaged, Entry, Language, corrupt, unchecked
+from quantkeep_backends.json._acknowledged import NAME, Count
+from quantkeep_backends.json._acknowledged import read as acknowledged
+from quantkeep_backends.json._damage import Harm, named, stamp
+from quantkeep_backends.json._entries import Entry, Language
+from quantkeep_backends.json._lines import Damaged
+from quantkeep_backends.json._salvage import Lost, Whole, following, salvaged
 
 log = logging.getLogger("quantkeep.json")
 
 _BLOCK: Final = 2**23  # bytes that are read at once
-_SECTOR: Final = 512  # bytes: the least a disk writes; of a torn write, some never reach it
-_ZEROS: Final = re.compile(rb"\0+")
+_RESTORE: Final = "It was changed outside quantkeep, or damaged: restore the folder from a backup"
 
 
 class Journal:
@@ -35,48 +41,147 @@ class Journal:
         self._read = 0  # bytes
         self.lines = 0  # read
 
-    def news(self, language: Language) -> Iterator[Entry]:
-        """Commits that were added since the last call, by whomever.
+    def news(self, language: Language) -> Iterator[Entry | Harm]:
+        """Commits that were added since the last call, by whomever, and lines that are damaged.
 
         Raises:
-            Corrupt: a line is not what was written, and others follow it.
+            Corrupt: a line is not what was written, and nobody can say what it touched.
             Regression: the file is shorter than what was read of it.
         """
-        for lines, rest, at_end in self._blocks():
-            for place, line in enumerate(lines):
+        while (yield from self._sound(language)):
+            data = self._rest()
+            try:
+                found = salvaged(data, self.number + 1, self._read)
+                if found is None:
+                    return  # torn: the next writer cuts it off
+                yield from self._told(language, found)
+            except Damaged as error:
+                yield self._gap(data, error)
+
+    def _sound(self, language: Language) -> Generator[Entry, None, bool]:
+        """Commits up to the first line that is not the next one; whether there is one."""
+        for lines, rest in self._blocks():
+            for line in lines:
                 try:
                     entry = language.entry(line)
-                except Damaged as error:
-                    is_last = at_end and place == len(lines) - 1 and not rest
-                    if is_last and _lacks_sectors(line, self._read):
-                        return  # torn: the next writer cuts it off
-                    raise corrupt(self.path, self.lines + 1, error) from None
+                except Damaged:
+                    return True
                 if entry.number != self.number + 1:
-                    why = f"commit {entry.number} is out of turn"
-                    raise corrupt(self.path, self.lines + 1, why)
+                    return True
                 yield entry
-                self.number = entry.number
-                self.lines += 1
-                self._read += len(line) + 1
-            if _is_line(rest[:-1]):
-                raise corrupt(self.path, self.lines + 1, "its line feed is damaged")
+                self._advance(1, len(line) + 1)
+            if rest:
+                return True
+        return False
 
-    def _blocks(self) -> Iterator[tuple[list[bytes], bytes, bool]]:
-        """Whole lines, what stands behind the last one, and whether that is the end.
+    def _told(self, language: Language, found: Whole | Lost) -> Iterator[Entry | Harm]:
+        if isinstance(found, Whole):
+            entry = language.entry(found.line)
+            if entry.number != self.number + 1:
+                raise Damaged(f"commit {entry.number} is out of turn")
+            if found.why:
+                yield self._harm(f"{found.why}. Nothing is lost by it; compact the keep", found)
+            yield entry
+        else:
+            yield self._lost(found)
+        self._advance(1, found.size)
 
-        The last line of all comes with the end: only there can it be told whether it is torn.
+    def _advance(self, commits: int, size: int, lines: int = 1) -> None:
+        self.number += commits
+        self.lines += lines
+        self._read += size
+
+    # -- damage ------------------------------------------------------------------------------------
+
+    def _lost(self, found: Lost) -> Harm:
+        operation = [] if found.operation is None else [f"operation {found.operation!r}"]
+        what = ", ".join([*found.touches, *operation])
+        why = f"its checksum does not match, and what it says of {what} is not known. {_RESTORE}"
+        return attrs.evolve(
+            self._harm(why, found), closes=frozenset(found.touches), operation=found.operation
+        )
+
+    def _harm(self, why: str, found: Whole | Lost) -> Harm:
+        """The harm of the next line, which closes nothing yet."""
+        descriptor, start, size = self._descriptor, self._read, found.size
+
+        def look() -> int | None:
+            with suppress(OSError):
+                return zlib.crc32(os.pread(descriptor, size, start))
+            return None
+
+        return Harm(self._corrupt(why), look)
+
+    def _corrupt(self, why: str) -> Corrupt:
+        line = self.lines + 1
+        return Corrupt(f"{self.path}, line {line}: {why}", locator=f"{self.path}:{line}")
+
+    def _gap(self, data: bytes, why: Damaged) -> Harm:
+        """Go on behind lines that are damaged or gone, if it is known what they may have touched.
+
+        Raises:
+            Corrupt: it is not known.
         """
+        first, found = self.number + 1, following(data, self.number + 1)
+        number, size = found or (first, 0)
+        closes = self._acknowledged().may_have_touched(first, number - 1)
+        if size and number == first:
+            error = self._corrupt(f"{why}. Nothing is lost by it; compact the keep")
+        elif closes:
+            error = self._corrupt(
+                f"{why}; what was committed from {first:,} to {number - 1:,}, and whether it "
+                f"touched {named(closes)}, is not known. {_RESTORE}"
+            )
+        else:
+            raise self._corrupt(f"{why}, so nobody can say what is lost. {_RESTORE}")
+        self._advance(number - first, size, data.count(b"\n", 0, size))
+        return Harm(error, lambda: stamp(self.path), closes)
+
+    def cut_short(self, wanted: Count) -> Harm | None:
+        """What is wrong if this journal was read to its end and is shorter than it was.
+
+        Raises:
+            Corrupt: it is not known what is lost.
+        """
+        if self.number >= wanted.number:
+            return None
+        closes = wanted.may_have_touched(self.number + 1, wanted.number)
+        error = Corrupt(
+            f"{self.path} ends with commit {self.number:,}, and commit {wanted.number:,} was "
+            "acknowledged: it was cut short, or is of an older backup than the folder. "
+            f"{f'What is lost touched {named(closes)}. ' if closes else ''}Restore the whole "
+            f"folder from a backup, or remove {self.path.with_name(NAME)} to go on without it",
+            locator=str(self.path),
+        )
+        if not closes:
+            raise error
+        return Harm(error, lambda: (self._acknowledged(), stamp(self.path)), closes)
+
+    def _acknowledged(self) -> Count:
+        return acknowledged(self.path.parent)
+
+    # -- bytes -------------------------------------------------------------------------------------
+
+    def _blocks(self) -> Iterator[tuple[list[bytes], bytes]]:
+        """Lines, and what stands behind the last one of all."""
         data = self._added()
         while data:
             more = self._added(len(data))
             *lines, rest = data.split(b"\n")
             if not more:
-                yield lines, rest, True
+                yield lines, rest
                 return
             if len(lines) > 1:
                 data = lines.pop() + b"\n" + rest
-                yield lines, b"", False
+                yield lines, b""
             data += more
+
+    def _rest(self) -> bytes:
+        """All that was not read yet."""
+        data = b""
+        while more := self._added(len(data)):
+            data += more
+        return data
 
     def _added(self, behind: int = 0) -> bytes:
         """The next block of what was written, *behind* so many bytes that are held already."""
@@ -106,9 +211,12 @@ class Journal:
 
     def replaced(self) -> bool:
         """Whether another file has been put in this one's place."""
-        with durable.told(str(self.path)), suppress(FileNotFoundError):
-            return not os.path.samestat(self.path.lstat(), os.fstat(self._descriptor))
-        return True
+        try:
+            return not os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            raise durable.typed(error, str(self.path)) from scrubbed(error)
 
     def mend(self) -> None:
         """Cut a torn last line off; the caller holds the lock and has read all that is whole."""
@@ -152,23 +260,3 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._descriptor)
-
-
-def _lacks_sectors(line: bytes, offset: int) -> bool:
-    """Whether a line that ends in its line feed has nothing but zeros in whole sectors: it was
-    not all written when the power went. A byte that became zero by itself is damage.
-    """
-    for zeros in _ZEROS.finditer(line):
-        first = -(-(offset + zeros.start()) // _SECTOR) * _SECTOR
-        if zeros.start() == 0 or first + _SECTOR <= offset + zeros.end():
-            return True
-    return False
-
-
-def _is_line(data: bytes) -> bool:
-    """Whether *data* is a whole line: then what stands behind it was its line feed."""
-    try:
-        unchecked(data)
-    except Damaged:
-        return False
-    return True

@@ -11,8 +11,9 @@ from quantkeep.errors import Corrupt, QuantkeepError
 from quantkeep.progress import counted
 from quantkeep_backends._files import durable
 from quantkeep_backends.json import _generations
+from quantkeep_backends.json._entries import unchecked
 from quantkeep_backends.json._folder import Folder, is_unfinished
-from quantkeep_backends.json._lines import Damaged, corrupt, unchecked
+from quantkeep_backends.json._lines import Damaged, corrupt
 
 
 def scrub(folder: Folder, generation: int) -> Iterator[str]:

@@ -8,17 +8,17 @@ from copy import copy
 import attrs
 
 from quantkeep import schema
-from quantkeep.errors import Corrupt, QuantkeepError, Regression, WriterPoisoned
+from quantkeep.errors import QuantkeepError, Regression, WriterPoisoned
 from quantkeep.failpoints import passing
 from quantkeep.model import Effect, Model
 from quantkeep_backends._files import durable
-from quantkeep_backends.json import _generations
-from quantkeep_backends.json._acknowledged import NAME, Acknowledged
-from quantkeep_backends.json._acknowledged import read as acknowledged
-from quantkeep_backends.json._damage import Damage, SoundModel
-from quantkeep_backends.json._folder import Folder, Heading
+from quantkeep_backends.json import _acknowledged, _generations
+from quantkeep_backends.json._acknowledged import Acknowledged, Count
+from quantkeep_backends.json._damage import OPERATIONS, Harm, Harms, SoundModel
+from quantkeep_backends.json._entries import Entry, Language, Operation, remembered
+from quantkeep_backends.json._folder import FORMAT, Folder, Heading
 from quantkeep_backends.json._journal import Journal
-from quantkeep_backends.json._lines import Damaged, Entry, Language, Operation, corrupt, remembered
+from quantkeep_backends.json._lines import Damaged, corrupt
 
 
 class Replica:
@@ -28,19 +28,16 @@ class Replica:
         heading: of the generation that was read.
         model: may only be used after :meth:`level`.
         journal: of that generation.
-        damage: files of records that cannot be read; of a replica that is not lenient, none.
+        harms: what is damaged or cannot be read; the rest is in the model.
     """
 
     heading: Heading
     model: Model
     journal: Journal
-    damage: Damage
+    harms: Harms
 
-    def __init__(
-        self, folder: Folder, *, writable: bool, lenient: bool = False, limit: int = 0
-    ) -> None:
+    def __init__(self, folder: Folder, *, writable: bool, limit: int = 0) -> None:
         self._folder = folder
-        self._lenient = lenient  # reads what is undamaged
         self._limit = limit  # bytes of a journal; 0: none
         self._records_size = 0
         self._writable = writable
@@ -50,24 +47,12 @@ class Replica:
         self._seen = 0
         self._acknowledged: Acknowledged | None = None
         try:
-            wanted = acknowledged(folder.path)  # before all else: others may be writing
-            self._load()
+            self._read_all()
             self._identity = self.heading.identity
-            self.level()
-            self._check_whole(wanted)
+            self._seen = self.journal.number
         except BaseException:
             self.close()
             raise
-
-    def _check_whole(self, wanted: int) -> None:
-        found, path, said = self.journal.number, self.journal.path, self._folder.path / NAME
-        if found < wanted:
-            raise Corrupt(
-                f"{path} ends with commit {found:,}, and commit {wanted:,} was acknowledged: it "
-                "was cut short, or is of an older backup than the folder. Restore the whole folder "
-                f"from a backup, or remove {said} to go on without what is lost",
-                locator=str(path),
-            )
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -93,11 +78,20 @@ class Replica:
         return self.model
 
     def _is_stale(self) -> bool:
-        return self._doubted or self._folder.stamp() != self._stamp or self.journal.replaced()
+        if self._doubted or self._folder.stamp() != self._stamp or self.journal.replaced():
+            return True
+        return self.harms.have_changed()
 
-    def _reload(self) -> None:
+    def _read_all(self) -> None:
+        wanted = _acknowledged.read(self._folder.path)  # before all else: others may be writing
         self._load()
         self._follow()
+        missing = self.journal.cut_short(wanted)
+        if missing is not None:
+            self._take_note(missing)
+
+    def _reload(self) -> None:
+        self._read_all()
         if self.heading.identity != self._identity or self.journal.number < self._seen:
             path = self._folder.path
             raise Regression(
@@ -117,7 +111,7 @@ class Replica:
                 if self._folder.stamp() == stamp:
                     raise
                 continue  # a compaction beside this took the files away
-            if self.damage and self._folder.stamp() != stamp:
+            if self.harms and self._folder.stamp() != stamp:
                 continue
             self._stamp, self._doubted = stamp, False
             return
@@ -128,17 +122,17 @@ class Replica:
 
     def _read(self, heading: Heading) -> None:
         collections = schema.understand(heading.description) if heading.description else []
-        model, language = Model(), Language({c.name: c for c in collections})
+        by_name = {c.name: c for c in collections}
+        model, language = Model(), Language(by_name, headed=heading.format > 1)
         model.ensure(collections)
-        damage = _generations.read(self._folder, heading, model, language)
-        if damage and not self._lenient:
-            raise next(iter(damage.values()))
+        harms = _generations.read(self._folder, heading, model, language)
         path = self._folder.journal(heading.generation)
         journal = Journal(path, heading.commits, writable=self._writable)
         self._let_go()
-        self.heading, self.damage, self._language = heading, damage, language
-        self.model = SoundModel(model, damage) if damage else model
+        self.heading, self.harms, self._language = heading, harms, language
+        self.model = SoundModel(model, harms) if harms else model
         self.journal, self._open = journal, True
+        self._count = Count(heading.commits, heading.commits)
         self._records_size = self._folder.records_size(heading.generation)
 
     def _follow(self) -> None:
@@ -150,9 +144,13 @@ class Replica:
 
     def _replay(self) -> None:
         for entry in self.journal.news(self._language):
+            if isinstance(entry, Harm):
+                self._take_note(entry)
+                continue
             try:
                 for effect in entry.effects:
                     self.model.replay(effect)
+                    self._count.touched[effect.collection] = entry.number
             except KeyError as error:
                 why = f"commit {entry.number} removes {error}, which is not there"
                 raise corrupt(self.journal.path, self.journal.lines + 1, why) from None
@@ -160,6 +158,12 @@ class Replica:
                 raise corrupt(self.journal.path, self.journal.lines + 1, error) from None
             if entry.operation is not None:
                 self.model.operations[entry.operation.op_id] = remembered(entry.operation)
+                self._count.touched[OPERATIONS] = entry.number
+
+    def _take_note(self, harm: Harm) -> None:
+        self.harms.add(harm)
+        if harm.is_open:
+            self.model = SoundModel(self.model, self.harms)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -182,14 +186,15 @@ class Replica:
             self._doubted = True
             raise
         self.model.settle()
-        self._acknowledge()
         self._seen = self.journal.number
+        self._acknowledge({effect.collection for effect in effects}, operation)
 
-    def _acknowledge(self) -> None:
+    def _acknowledge(self, names: set[str], operation: Operation | None) -> None:
+        self._count.add(self.journal.number, names if operation is None else {*names, OPERATIONS})
         with suppress(QuantkeepError):  # the commit stands without it
             if self._acknowledged is None:
                 self._acknowledged = Acknowledged(self._folder.path)
-            self._acknowledged.write(self.journal.number)
+            self._acknowledged.write(self._count)
 
     @property
     def has_outgrown(self) -> bool:
@@ -217,6 +222,7 @@ class Replica:
         """Begin the next generation, with *change* made to the model behind all checks."""
         heading = attrs.evolve(
             self.heading,
+            format=FORMAT,
             generation=self.heading.generation + 1,
             commits=self.journal.number,
             description=description,

@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from quantkeep import Record, failpoints, record, schema
 from quantkeep.batch import Append, Batch, Put, Receipt
 from quantkeep.collection import Collection, StoredRow
+from quantkeep.errors import Corrupt
 from quantkeep.hookspecs import Opening
 from quantkeep.hosts import Hosts
 from quantkeep.query import Query
@@ -35,7 +36,12 @@ class Setting(Record):
     value: str | None = None
 
 
-ENTRIES, SETTINGS = Entry.collection, Setting.collection
+@record("others", key=("name",))
+class Other(Record):
+    name: str
+
+
+ENTRIES, SETTINGS, OTHERS = Entry.collection, Setting.collection, Other.collection
 HOSTS = Hosts(())
 
 
@@ -114,8 +120,78 @@ def keep(tmp_path: Path) -> Iterator[Keep]:
 def does() -> SimpleNamespace:
     """What tests do with a handle."""
     return SimpleNamespace(
-        append=append, put=put, rows=rows, numbers=numbers, entries=ENTRIES, settings=SETTINGS
-    )
+        append=append, put=put, rows=rows, numbers=numbers, entries=ENTRIES, settings=SETTINGS,
+        other=OTHERS, described=schema.describe([OTHERS]),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def filled(keep: Keep) -> Keep:
+    """Records of an older generation, and a journal of two operations and a change behind them."""
+    with_records = keep.open()
+    append(with_records, 0, 1, 2, op_id="first")
+    put(with_records, "a", "1")
+    with_records.compact()
+    append(with_records, 3, op_id="second")
+    put(with_records, "a", "2")
+    append(with_records, 4)
+    with_records.close()
+    return keep
+
+
+@pytest.fixture
+def lines(filled: Keep) -> list[bytes]:
+    """Those of its journal."""
+    return filled.journal.read_bytes().splitlines(keepends=True)
+
+
+QUESTIONS: dict[str, Callable[[JsonBackend], Any]] = {
+    "entries": numbers,
+    "settings": lambda handle: rows(handle, SETTINGS),
+    "first": lambda handle: handle.outcome("first"),
+    "second": lambda handle: handle.outcome("second"),
+    "never": lambda handle: handle.outcome("never"),
+}
+
+
+@attrs.frozen
+class Truth:
+    """All that a keep answered while it was whole."""
+
+    keep: Keep
+    answers: dict[str, Any]
+
+    def refused(self, handle: JsonBackend) -> dict[str, Corrupt]:
+        """What is not answered, and why not; what is answered must be as it was."""
+        refused = {}
+        for name, ask in QUESTIONS.items():
+            try:
+                assert ask(handle) == self.answers[name], f"a wrong answer: {name}"
+            except Corrupt as error:
+                refused[name] = error
+        assert not refused or not handle.health().ok
+        assert handle.check() == [*handle.health().warnings]
+        return refused
+
+    def lost(self, *, read_only: bool = True) -> set[str]:
+        """The names of what is refused by a keep that is opened now, maybe all of it."""
+        try:
+            handle = self.keep.open(read_only=read_only)
+        except Corrupt:
+            return {*QUESTIONS}
+        try:
+            return {*self.refused(handle)}
+        finally:
+            handle.close()
+
+
+@pytest.fixture
+def truth(filled: Keep) -> Truth:
+    """What *filled* answers."""
+    handle = filled.open()
+    answers = {name: ask(handle) for name, ask in QUESTIONS.items()}
+    handle.close()
+    return Truth(filled, answers)
 
 
 class Worker:

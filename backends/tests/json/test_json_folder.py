@@ -119,7 +119,7 @@ def test_a_file_that_is_a_symbolic_link_is_not_followed(keep, does, tmp_path, pa
     shutil.move(path, tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(PermissionDenied, match=f"{path} is a symbolic link"):
-        keep.open()
+        does.numbers(keep.open())
 
 
 def test_blobs_go_through_no_symbolic_link(keep, tmp_path):
@@ -154,10 +154,28 @@ def test_what_may_not_be_read_is_a_typed_error(theirs, does, pattern):
     path = max(theirs.path.glob(pattern)) if pattern != "." else theirs.path
     path.chmod(0)
     with ordinary_user(), pytest.raises(PermissionDenied, match="give this user access"):
-        theirs.open()
+        does.numbers(theirs.open())
     path.chmod(0o700)
     with ordinary_user():
-        theirs.open()
+        assert does.numbers(theirs.open()) == [0]
+
+
+def test_records_that_may_not_be_read_close_no_others(theirs, does):
+    with ordinary_user():
+        does.append(theirs.handles[0], 0)
+        does.put(theirs.handles[0], "a", "1")
+        theirs.handles[0].compact()
+    theirs.records("entries").chmod(0)
+    with ordinary_user():
+        handle = theirs.open()
+        assert [row.revision for row in does.rows(handle, does.settings)] == [1]
+        for refused in (does.numbers, lambda handle: does.put(handle, "b", "1")):
+            with pytest.raises(PermissionDenied, match=r"entries\.jsonl.*give this user access"):
+                refused(handle)
+    theirs.records("entries").chmod(0o600)
+    with ordinary_user():
+        assert does.numbers(handle) == [0]
+        does.put(handle, "b", "1")
 
 
 def test_what_may_only_be_read_can_be_read(theirs, does):

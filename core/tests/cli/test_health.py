@@ -110,6 +110,20 @@ def test_verify_finds_entries_that_are_missing_from_a_log(cli, damaged, removed,
     assert f"problem: trades('default', 'paper'): {said}" in result.err
 
 
+@pytest.mark.requirement("Z-2", "Z-6", api="quantkeep verify")
+@pytest.mark.parametrize("scheme", ["json"])
+def test_verify_reads_on_behind_a_collection_that_cannot_be_read(cli, url, tmp_path):
+    with quantkeep.open(url) as keep:
+        keep.backend.compact()
+    records = max((tmp_path / "bot.db").glob("records-*/trades.jsonl"))
+    records.symlink_to(records.rename(tmp_path / "elsewhere"))
+    result = cli("verify", url, "-f", "json")
+    assert result.code == 1
+    checked = {row["checked"]: (row["records"], row["problems"]) for row in result.rows}
+    assert (checked["trades"], checked["equity_history"]) == ((0, 1), (1, 0))
+    assert "is a symbolic link" in result.err
+
+
 @pytest.mark.requirement("Z-2", api="quantkeep verify")
 def test_verify_lets_retention_have_the_oldest(cli, url):
     with quantkeep.open(url) as keep:

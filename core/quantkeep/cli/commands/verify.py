@@ -16,7 +16,7 @@ from quantkeep.cli.sentences import sentence
 from quantkeep.cli.stored import Part, stored_keep
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Row
-from quantkeep.errors import Corrupt
+from quantkeep.errors import Corrupt, Unavailable
 from quantkeep.garbage import references
 from quantkeep.progress import counted
 from quantkeep.query import Query
@@ -144,7 +144,7 @@ def _records(part: Part, collection: Collection) -> Check:
         if collection.log and collection.name not in SPARSE:
             _dense(collection, read, heads, check)
         deque(read, maxlen=0)  # to the end
-    except Corrupt as error:  # the engine cannot read on
+    except (Corrupt, Unavailable) as error:  # the engine cannot read on
         check.add(sentence(error))
     return check
 

@@ -31,10 +31,17 @@ def real_data() -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A gate that draws anew each time fails by luck: only long campaigns do (-m soak)."""
-    hypothesis.settings.register_profile("gate", derandomize=True)
-    if config.getoption("markexpr") != "soak":
-        hypothesis.settings.load_profile("gate")
+    """A gate that draws anew each time fails by luck: only long campaigns do (-m soak).
+
+    How long an example takes is no finding: it is the machine's affair.
+    """
+    hypothesis.settings.register_profile(
+        "quantkeep",
+        derandomize=config.getoption("markexpr") != "soak",
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("quantkeep")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -1,12 +1,16 @@
 """Servers that the tests of several backends share; each is started once, and ended afterwards."""
 
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import attrs
 import psycopg
 import pytest
 
+from quantkeep import Keep
 from quantkeep.url import Url
 from quantkeep_conformance import servers
 from quantkeep_conformance.scratch import Scratch
@@ -67,3 +71,46 @@ def postgresql(postgresql_server: servers.Server) -> Iterator["psycopg.Connectio
     """A connection past quantkeep, each of whose statements commits itself."""
     with psycopg.connect(postgresql_server.url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], Any]], Any]:
+    """Waits for what must come, however slow the machine is; a minute and a half is never."""
+
+    def wait_until(come: Callable[[], Any]) -> Any:
+        until = time.monotonic() + 90
+        while not (found := come()):
+            assert time.monotonic() < until, "it did not come"
+            time.sleep(0.002)
+        return found
+
+    return wait_until
+
+
+@pytest.fixture
+def impatient() -> Callable[[Keep, float], AbstractContextManager[None]]:
+    """Lets a keep on Redis wait for so many seconds and no longer, while a test wants it to.
+
+    With ``?timeout=`` in its URL it would be as impatient with a slow machine.
+    """
+
+    @contextmanager
+    def impatient(keep: Keep, seconds: float) -> Iterator[None]:
+        link = keep.backend.usable()._link  # type: ignore[attr-defined]
+        patient = link.settings
+        _set(link, attrs.evolve(patient, timeout=seconds))
+        try:
+            yield
+        finally:
+            _set(link, patient)
+
+    return impatient
+
+
+def _set(link: Any, settings: Any) -> None:
+    """For all connections: those that were made wait as they were told then."""
+    link.settings = settings
+    for _, wire in link._idle:
+        wire.socket_timeout = settings.timeout
+        wire._parser._buffer.socket_timeout = settings.timeout
+        wire._sock.settimeout(settings.timeout)

@@ -276,8 +276,8 @@ def test_statement_timeout(
 ) -> None:
     pool = keep.backend.engine._database.pool  # type: ignore[attr-defined]
     link = pool.take()
-    link.run("SET statement_timeout = '50ms'; SET lock_timeout = 0".partition(";")[0])
     link.run("SET lock_timeout = 0")
+    link.run("SET statement_timeout = '50ms'")
     pool.give(link)
     with postgresql.transaction():
         postgresql.execute(f'SELECT FROM "{postgresql_schema}".quantkeep_streams FOR UPDATE')

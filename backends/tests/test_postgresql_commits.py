@@ -1,7 +1,9 @@
 """Commits on PostgreSQL: one statement, a transaction or a COPY come to the same."""
 
+import re
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Literal
@@ -16,6 +18,7 @@ from quantkeep.errors import (
     AlreadyExists,
     Conflict,
     InvalidReference,
+    InvalidValue,
     NotFound,
     OperationConflict,
     Regression,
@@ -79,7 +82,7 @@ def append(keep: Keep, *entries: Fill, op_id: str | None = None) -> quantkeep.Re
 
 
 def trips(keep: Keep, work: Any) -> int:
-    """How often *work* waits for the server: each trip ends with a Sync."""
+    """How often *work* waits for the server: that is what each trip ends with."""
     pool = keep.backend.engine._database.pool  # type: ignore[attr-defined]
     link = pool.take()
     with tempfile.TemporaryFile() as trace:
@@ -88,7 +91,7 @@ def trips(keep: Keep, work: Any) -> int:
         work()
         link.connection.pgconn.untrace()
         trace.seek(0)
-        return trace.read().count(b"Sync")
+        return len(re.findall(rb"\t(?:Sync|Query|CopyDone)\b", trace.read()))
 
 
 def test_a_single_write_is_one_trip(keep: Keep) -> None:
@@ -100,11 +103,26 @@ def test_a_single_write_is_one_trip(keep: Keep) -> None:
         append(keep, Fill(account="a", uid=f"o{n}"), op_id=f"warm {n}")
     entry = Fill(account="a", uid="x")
     assert trips(keep, lambda: append(keep, entry)) == 1
-    assert trips(keep, lambda: append(keep, entry)) == 1  # it adds nothing
     assert trips(keep, lambda: append(keep, Fill(account="a", uid="y"), op_id="op")) == 1
     assert trips(keep, lambda: keep.commit(table.put(Desk(name="d", value=9.0)))) == 1
     at = table.get("d").revision
     assert trips(keep, lambda: keep.commit(table.put(Desk(name="d"), AtRevision(at)))) == 1
+
+
+def test_entries_that_are_there_already_are_one_trip_when_they_come_in_a_row(keep: Keep) -> None:
+    entries = [Fill(account="a", uid=f"w{n}") for n in range(8)]
+    receipts = [append(keep, entry) for entry in entries]
+    for entry, first in zip(entries[:3], receipts, strict=False):
+        again = append(keep, entry)  # the first of them finds out that it is worth asking
+        assert (again.revision, again.added) == (first.revision, 0)
+    assert trips(keep, lambda: append(keep, entries[3])) == 1
+    assert trips(keep, lambda: append(keep, Fill(account="a", uid="new"))) == 1
+    assert trips(keep, lambda: append(keep, Fill(account="a", uid="newer"))) == 1
+    assert trips(keep, lambda: append(keep, entries[4])) == 2  # taken for new
+    assert trips(keep, lambda: append(keep, entries[5])) == 1
+    with pytest.raises(AlreadyExists):
+        append(keep, entries[6].replace(number=7))
+    assert [e.revision for e in keep.table(Fill).scan()] == [*range(1, 11)]
 
 
 def plans(keep: Keep, words: str) -> Iterator[str]:
@@ -136,7 +154,7 @@ def test_identities_are_found_by_their_index(keep: Keep) -> None:
         )  # fmt: skip
 
     for n in range(8):
-        keep.tape.append(trade(f"s{n}"))
+        keep.tape.append(trade(f"s{n // 2}"))
         keep.tape.append([trade(f"p{n}"), trade(f"q{n}")])
     found = [*plans(keep, "ON CONFLICT"), *plans(keep, "WITH ORDINALITY")]
     asking = [plan for plan in found if " on trades" in plan]
@@ -154,6 +172,65 @@ def test_a_batch_is_two_trips(keep: Keep) -> None:
 
     work(0), work(1), work(2)
     assert trips(keep, lambda: work(3)) == 2
+
+
+# -- many entries ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def begun(keep: Keep) -> Keep:
+    """With a stream of fills that is there already."""
+    append(keep, Fill(account="a", uid="first"))
+    return keep
+
+
+def test_many_entries_are_two_trips(begun: Keep) -> None:
+    append(begun, *fills(1_000)[:70])
+    table = begun.table(Fill)
+    plain, named = table.append(fills(1_000)[100:500]), table.append(fills(1_000)[500:])
+    assert trips(begun, lambda: begun.commit(plain)) == 2
+    assert trips(begun, lambda: begun.commit(named, op_id="it's")) == 2
+    assert [e.revision for e in table.scan()] == [*range(1, 972)]
+    receipt = begun.resolve("it's")
+    assert (receipt.revisions, receipt.added) == (tuple(range(472, 972)), 500)
+
+
+def test_an_operation_of_many_is_applied_once(begun: Keep) -> None:
+    first = append(begun, *fills(100), op_id="op")
+    again = append(begun, *fills(100), op_id="op")
+    assert (again.replayed, again.outcomes, again.at) == (True, first.outcomes, first.at)
+    with pytest.raises(OperationConflict):
+        append(begun, *fills(101), op_id="op")
+    assert begun.table(Fill).count() == 101
+    assert begun.backend.heads(Fill.collection)[0].revision == 101
+
+
+def test_many_that_refer_to_nothing(begun: Keep) -> None:
+    with pytest.raises(InvalidReference, match=r"fills\.desk refers to desks 'd'"):
+        append(begun, *(Fill(account="a", desk="d") for _ in range(100)), op_id="op")
+    assert begun.resolve("op") is None
+    assert append(begun, Fill(account="a")).revision == 2
+
+
+def test_many_of_a_stream_that_is_there_and_others(begun: Keep) -> None:
+    for start in (0, 600):
+        entries = [Fill(account="aab"[n % 3], uid=f"u{n}") for n in range(start, start + 600)]
+        assert append(begun, *entries).added == 600
+    heads = {h.stream: h.revision for h in begun.backend.heads(Fill.collection)}
+    assert heads == {("a", "paper"): 801, ("b", "paper"): 400}
+    assert begun.table(Fill).count() == 1_201
+
+
+def test_several_load_one_stream_at_once(begun: Keep, postgresql_url: str) -> None:
+    def load(name: str) -> list[int]:
+        with quantkeep.open({"tape": postgresql_url}, records=RECORDS) as keep:
+            batches = [[Fill(account="a", uid=f"{name}{m}.{n}") for n in range(90)] for m in "1234"]
+            return [revision for batch in batches for revision in append(keep, *batch).revisions]
+
+    with ThreadPoolExecutor(3) as pool:
+        given = [revision for revisions in pool.map(load, "xyz") for revision in revisions]
+    assert sorted(given) == [*range(2, 2 + 3 * 4 * 90)]
+    assert [e.revision for e in begun.table(Fill).scan()] == [*range(1, 2 + 3 * 4 * 90)]
 
 
 # -- preconditions, by every way -------------------------------------------------------------------
@@ -271,6 +348,41 @@ def test_other_content_is_refused_whole(keep: Keep, many: int) -> None:
     assert keep.table(Fill).count() == many
 
 
+def trades(count: int, **more: Any) -> list[Trade]:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return [
+        Trade(
+            mode="paper", uid=f"t{n}", timestamp=at, symbol="BTC", side="LONG", action="OPEN",
+            qty=1.0, **more,
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [0, 1_500, 11_999])
+def test_an_invalid_record_of_many_refuses_them_all(keep: Keep, wrong: int) -> None:
+    """Though most of those before it are with the server by then."""
+    given = trades(12_000)
+    given[wrong] = given[wrong].replace(qty=float("nan"))
+    with pytest.raises(InvalidValue) as refused:
+        keep.tape.append(given)
+    assert refused.value.field == "qty"
+    assert (f"trades[{wrong}]" in str(refused.value)) == bool(wrong)
+    assert keep.table(Trade).count() == 0
+    receipt = keep.tape.append(trades(3))
+    assert receipt.revisions == (1, 2, 3)
+
+
+def test_an_invalid_record_behind_some_that_are_there(keep: Keep) -> None:
+    keep.tape.append(trades(3))
+    given = trades(2_000)
+    given[-1] = given[-1].replace(qty=float("nan"))
+    with pytest.raises(InvalidValue):
+        keep.tape.append(given)
+    receipt = keep.tape.append(trades(2_000))
+    assert (receipt.added, receipt.revisions) == (1_997, tuple(range(1, 2_001)))
+
+
 def test_streams_side_by_side(keep: Keep) -> None:
     """Entries of several streams in one COPY, one of them with a null in its name."""
     entries = [Fill(account=(None, "a", "b")[n % 3], number=n) for n in range(900)]
@@ -335,6 +447,7 @@ def test_an_older_backup_is_noticed(
         lambda: append(keep, Fill(account="a")),
         lambda: append(keep, Fill(account="a"), Fill(account="a")),
         lambda: append(keep, *fills(300)),
+        lambda: append(keep, *(Fill(account="a") for _ in range(300))),
         lambda: keep.commit(keep.table(Desk).put(Desk(name="d"))),
         lambda: keep.backend.heads(Fill.collection),
     ):

@@ -2,10 +2,12 @@
 
 import _thread
 import math
+import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -102,17 +104,31 @@ def test_statements_that_are_kept_are_limited(link: Link) -> None:
     assert found[0] <= 1_000
 
 
-def test_an_interrupted_wait_leaves_a_keep_that_works(postgresql_url: str) -> None:
+def test_an_interrupted_wait_leaves_a_keep_that_works(
+    postgresql_url: str,
+    postgresql: psycopg.Connection[Any],
+    wait_until: Callable[[Callable[[], bool]], bool],
+) -> None:
+    sleep = f"SELECT pg_sleep(60), '{os.urandom(8).hex()}'"
+
+    def sleeps() -> bool:
+        sql = "SELECT FROM pg_stat_activity WHERE query = %s AND state = 'active'"
+        return postgresql.execute(sql, [sleep]).fetchone() is not None
+
+    def interrupt() -> None:
+        wait_until(sleeps)
+        _thread.interrupt_main()
+
     with quantkeep.open({"tape": f"{postgresql_url}&pool_size=1"}, records=[Mark]) as keep:
         put(keep, "a")
         database = keep.backend.engine._database  # type: ignore[attr-defined]
-        timer = threading.Timer(0.3, _thread.interrupt_main)
-        timer.start()
+        interrupter = threading.Thread(target=interrupt)
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            database.read(lambda link: link.run("SELECT pg_sleep(20)").fetchone())
-        timer.join()
-        assert time.monotonic() - began < 10
+            interrupter.start()
+            database.read(lambda link: link.run(sleep).fetchone())
+        interrupter.join()
+        assert time.monotonic() - began < 60, "it was not cut short"
         put(keep, "b")
         assert keep.table(Mark).count() == 2
 

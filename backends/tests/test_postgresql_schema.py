@@ -217,7 +217,7 @@ def test_four_processes_race_to_make_it(postgresql_url: str, ask: Any) -> None:
         assert racer.stdin
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    ends = [racer.communicate(timeout=60) for racer in racers]
+    ends = [racer.communicate(timeout=280) for racer in racers]
     assert [out.strip() for out, _ in ends] == ["done"] * 4, ends
     assert ask("SELECT count(*) FROM $SCHEMA.shared_0, $SCHEMA.shared_1") == [(4,)]
     assert ask("SELECT count(*) - count(DISTINCT statement) FROM $SCHEMA.quantkeep_migrations") == [

@@ -61,6 +61,17 @@ def test_a_log_filled_in_bulk_is_known_at_once(keep: Keep, known: Callable[[], i
     assert known() == MANY + 20_000
 
 
+def test_what_is_known_is_what_indexes_are_on(
+    keep: Keep, postgresql: psycopg.Connection[Any], postgresql_schema: str
+) -> None:
+    """All columns of a trade would take three times as long."""
+    keep.tape.append(trades(0, MANY))
+    sql = "SELECT attname FROM pg_stats WHERE schemaname = %s AND tablename = 'trades'"
+    found = {name for (name,) in postgresql.execute(sql, [postgresql_schema])}
+    assert {"account", "mode", "revision", "symbol", "timestamp", "uid"} <= found
+    assert not {"qty", "raw_data", "digest"} & found
+
+
 def test_a_commit_stands_when_there_are_no_statistics_to_be_had(
     keep: Keep,
     known: Callable[[], int],

@@ -13,7 +13,7 @@ import quantkeep
 from quantkeep import ABSENT, ANYTHING, PRESENT, AtRevision, QuantkeepError, Record, record
 from quantkeep.batch import Append, Batch, Delete, Holding, Put, Require, Write
 from quantkeep.collection import Reference
-from quantkeep.errors import AlreadyExists
+from quantkeep.errors import AlreadyExists, InvalidReference, StillReferenced
 from quantkeep.hosts import Hosts
 from quantkeep.query import Query
 from quantkeep.records import field
@@ -49,7 +49,17 @@ class Review(Record):
     visit: int | None = field(default=None)
 
 
-RECORDS = (*KINDS, Visit, Review)
+@record("remarks", key=("name",), references=[Reference(("account", "mode", "at"), "kit_entries")])
+class Remark(Record):
+    """Refers to an entry of a log that refers to nothing."""
+
+    name: str
+    account: str | None = None
+    mode: str = "paper"
+    at: int | None = None
+
+
+RECORDS = (*KINDS, Visit, Review, Remark)
 COLLECTIONS = [kind.collection for kind in RECORDS]
 
 
@@ -109,6 +119,7 @@ writes = st.one_of(
     put(st.builds(Leg, order=names, leg=few)),
     put(st.builds(Seat, seat=names, hall=names, number=st.none() | few)),
     put(st.builds(Review, name=names, visitor=st.none() | names, visit=st.none() | few)),
+    put(st.builds(Remark, name=names, account=st.none() | accounts, mode=modes, at=few)),
     deletion(Entry, accounts, modes, few),
     deletion(Visit, names, few),
     deletion(Setting, names, names),
@@ -117,6 +128,7 @@ writes = st.one_of(
     deletion(Leg, names, few),
     deletion(Seat, names),
     deletion(Review, names),
+    deletion(Remark, names),
 )
 batches = st.builds(
     Batch,
@@ -253,3 +265,37 @@ def test_a_token_decides(url):
         keep.commit(held)
         with pytest.raises(quantkeep.StaleOwner, match="fencing token 3"):
             keep.commit(held)
+
+
+def test_a_record_that_is_put_twice_is_judged_by_what_it_refers_to(url):
+    with quantkeep.open(url, records=RECORDS) as keep:
+        order = Put(Order.collection, sealed(Order(order="o", party="nobody")))
+        with pytest.raises(InvalidReference):
+            keep.commit(order, order)
+        party = Put(Party.collection, sealed(Party(party="nobody")))
+        keep.commit(party, order, order)
+        keep.commit(order, order)
+        with pytest.raises(StillReferenced):
+            keep.commit(order, Delete(Party.collection, ("nobody",)))
+        free = Put(Order.collection, sealed(Order(order="o")))
+        keep.commit(free, order)
+        keep.commit(free, free)
+        assert not keep.table(Order).list(quantkeep.Where("party", "==", "nobody"))
+        keep.commit(free, order)
+        assert keep.table(Order).list(quantkeep.Where("party", "==", "nobody"))
+        assert keep.backend.check() == []
+
+
+@pytest.mark.parametrize("count", [2, 300])
+def test_writes_are_refused_in_order(url, count):
+    """Packed entries are looked at before the batch is sent; what is in front comes first."""
+    with quantkeep.open(url, records=RECORDS) as keep:
+        absent = Put(Party.collection, sealed(Party(party="nobody")), PRESENT)
+        twice = [Entry(number=n, uid=f"u{n % (count - 1)}") for n in range(count)]
+        append = keep.table(Entry).append(twice)
+        with pytest.raises(quantkeep.NotFound):
+            keep.commit(absent, append)
+        with pytest.raises(AlreadyExists, match="u0"):
+            keep.commit(append, absent)
+        with pytest.raises(AlreadyExists, match="u0"):
+            keep.commit(append)

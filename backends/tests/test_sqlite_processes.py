@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -111,7 +112,7 @@ def together(children: list[Any]) -> list[str]:
     for each in children:
         each.stdin.write("\n")
         each.stdin.flush()
-    told = [each.communicate(timeout=120) for each in children]
+    told = [each.communicate(timeout=280) for each in children]
     for each, (_, errors) in zip(children, told, strict=True):
         assert (each.returncode, errors) == (0, "")
     return [out for out, _ in told]
@@ -205,12 +206,23 @@ def test_a_stranger_that_writes_holds_us_up_and_no_longer(tmp_path):
         opened(path) as keep,
         closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as stranger,
     ):
+        begun, order = threading.Event(), list[str]()
+
+        def end() -> None:
+            begun.wait()
+            time.sleep(0.1)  # it asks for the lock after it has said so
+            order.append("theirs")
+            stranger.execute("COMMIT")
+
+        with keep.backend.engine._database.turn() as writer:
+            writer.set_trace_callback(lambda sql: begun.set())
         stranger.execute("BEGIN IMMEDIATE")
-        end = threading.Timer(0.3, stranger.execute, ["COMMIT"])
-        end.start()
+        ending = threading.Thread(target=end)
+        ending.start()
         assert keep.commit(keep.table(Tick).append([Tick()])).revision == 1
-        assert end.finished.is_set()
-        end.join()
+        order.append("ours")
+        ending.join()
+        assert order == ["theirs", "ours"]
 
 
 def test_a_writer_that_takes_too_long_is_busy(tmp_path):
@@ -271,7 +283,7 @@ def test_a_writer_killed_at_any_step_of_either_way(survivors, point):
     passing = {"QUANTKEEP_FAILPOINTS": f"{point}=kill@4"}
     writer = child(path, "append", 0, 60, **passing)
     assert writer.stdout.readline() == "ready\n", writer.stderr.read()
-    out, _ = writer.communicate("\n", timeout=60)
+    out, _ = writer.communicate("\n", timeout=280)
     assert writer.returncode == -signal.SIGKILL
     acknowledged = [tuple(json.loads(line)) for line in out.splitlines()]
     with opened(path) as keep:
@@ -292,7 +304,7 @@ def test_a_writer_killed_at_any_step_of_either_way(survivors, point):
 def test_killed_while_the_keep_is_made(survivors, point):
     path = survivors
     maker = child(path, "append", 0, 1, QUANTKEEP_FAILPOINTS=f"{point}=kill")
-    maker.communicate("\n", timeout=60)
+    maker.communicate("\n", timeout=280)
     assert maker.returncode == -signal.SIGKILL
     with opened(path) as keep:
         assert keep.commit(keep.table(Tick).append([Tick()])).revision == 1

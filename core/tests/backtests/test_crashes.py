@@ -50,7 +50,7 @@ def run(place) -> Callable[..., int]:
         armed = f"{point}=kill@{nth or 1}" if point else ""
         environment = {**os.environ, "QUANTKEEP_FAILPOINTS": armed}
         command = [sys.executable, str(WORKER), place, *map(str, arguments)]
-        return subprocess.run(command, env=environment, check=False, timeout=60).returncode
+        return subprocess.run(command, env=environment, check=False, timeout=280).returncode
 
     return start
 

@@ -47,7 +47,7 @@ def process():
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=280,
             env={**os.environ, **environment},
         )
         return Result(ran.returncode, ran.stdout, ran.stderr)

@@ -241,7 +241,7 @@ def merged_and_killed(site, failpoints):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
     )
 
 

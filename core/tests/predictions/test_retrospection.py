@@ -176,6 +176,6 @@ with quantkeep.open(sys.argv[1]) as keep:
 def test_analysts_in_two_processes_lose_nothing(predictions, opinions, url):
     program = [sys.executable, "-c", ANALYST, url]
     analysts = [subprocess.Popen([*program, name]) for name in ("ann", "bob")]
-    assert [analyst.wait(60) for analyst in analysts] == [0, 0]
+    assert [analyst.wait(280) for analyst in analysts] == [0, 0]
     assert len(predictions.results(PREDICTION)) == 12
     assert predictions.agent_stats("marv", "monetary_agent").total_predictions == 12

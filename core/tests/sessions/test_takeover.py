@@ -2,7 +2,14 @@
 
 import pytest
 
-from quantkeep.errors import Busy, Corrupt, OutcomeUnknown, ResumeRefused, StaleOwner
+from quantkeep.errors import (
+    Busy,
+    Corrupt,
+    OutcomeUnknown,
+    ResumeRefused,
+    StaleOwner,
+    Unavailable,
+)
 from quantkeep.sessions import EntryRecord
 
 
@@ -16,7 +23,7 @@ def old(keep):
     return session
 
 
-def counted(keep, monkeypatch, names=("get", "scan", "heads", "commit")):
+def counted(keep, monkeypatch, names=("get", "scan", "heads", "now", "commit")):
     """What is asked of the engine from now on."""
     calls, engine = [], keep.backend.engine
 
@@ -33,11 +40,13 @@ def counted(keep, monkeypatch, names=("get", "scan", "heads", "commit")):
 
 
 @pytest.mark.requirement("D70-19", api="SessionStore.resume")
-def test_a_resume_is_five_questions_and_one_commit(keep, old, monkeypatch):
+@pytest.mark.parametrize("by", ["name", "session_id"])
+def test_a_resume_is_four_questions_the_clock_and_one_commit(keep, old, monkeypatch, by):
     old.stop()
     calls = counted(keep, monkeypatch)
-    session = keep.sessions.resume("bot")
-    assert (calls.count("commit"), len(calls)) == (1, 6)
+    session = keep.sessions.resume(getattr(old, by))
+    asked = calls[: calls.index("commit")]  # an engine's own look at its clock comes behind it
+    assert (calls.count("commit"), asked.count("now"), len(asked)) == (1, 1, 5)
     assert (session.revision, session.token) == (old.revision + 1, old.token + 1)
     assert keep.sessions.get("bot").status == "running"
     with pytest.raises(Busy):
@@ -154,3 +163,51 @@ def test_a_handle_that_is_robbed_while_it_resumes_says_by_whom(keep, old):
         keep.sessions.resume("bot", checks=[meddling])
     taken[0]["n"] = 9
     taken[0].save()
+
+
+# -- an id that is another session's name --------------------------------------------------------
+
+
+@pytest.fixture
+def confusing(keep, old):
+    """A session whose id, of the caller's, is the name of another."""
+    old.stop()
+    other = keep.sessions.start("other", session_id="bot")
+    other["n"] = 7
+    other.stop()
+    return other
+
+
+@pytest.mark.requirement("D70-19", api="SessionStore.resume")
+def test_an_id_comes_before_a_name(keep, confusing):
+    with keep.sessions.resume("bot") as session:
+        assert (session.session_id, session["n"]) == ("bot", 7)
+    assert keep.sessions.get("bot").name == "other"
+
+
+def test_nothing_is_written_to_the_session_of_that_name(keep, old, confusing):
+    before = keep.sessions.get(old.session_id)
+    keep.sessions.resume("bot").stop()
+    assert keep.sessions.get(old.session_id) == before
+
+
+@pytest.mark.requirement("D70-35", api="SessionStore.resume")
+def test_what_is_wrong_with_the_session_of_that_name_does_not_matter(keep, old, confusing):
+    keep.sessions.resume(old.session_id).stop("finished")
+    keep.sessions.start("bot", mode="live").stop()
+    assert keep.sessions.resume("bot").session_id == "bot"
+
+
+def test_a_resume_by_name_whose_outcome_is_unknown_says_so(keep, old, monkeypatch):
+    old.stop()
+
+    def gone(*key):
+        raise Unavailable("so is the server")
+
+    def lost(batch):
+        monkeypatch.setattr(keep.backend.engine, "get", gone)
+        raise OutcomeUnknown("the answer was lost")
+
+    monkeypatch.setattr(keep.backend.engine, "commit", lost)
+    with pytest.raises(OutcomeUnknown):
+        keep.sessions.resume("bot")

@@ -306,9 +306,11 @@ def test_killed_at_any_moment_the_state_is_exactly_the_tape(persistent_url, desk
             with run(persistent_url, "bot", 10_000) as process:
                 process.stdin.write("go\n")
                 process.stdin.flush()
-                time.sleep(moments.uniform(0.0, 0.1))
+                said = [process.stdout.readline() for _ in range(moments.randrange(2 * kills))]
+                time.sleep(moments.uniform(0.0, 0.01))
                 process.kill()
-                filled = [int(line.split()[1]) + 1 for line in process.stdout if line[-1] == "\n"]
+                said += [line for line in process.stdout if line[-1] == "\n"]
+                filled = [int(line.split()[1]) + 1 for line in said]
             acknowledged = max([acknowledged, *filled])
             tape = as_committed(keep)
             assert tape == [f"bot-{n}" for n in range(len(tape))]

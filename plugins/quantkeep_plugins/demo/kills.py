@@ -138,6 +138,8 @@ def _live(job: Job, kill: Kill | None) -> Life:
                 it.kill()
                 struck = attrs.evolve(kill, day=reports[-1].day)
         code = it.wait()
+        if struck and code == 0:  # it came to its end before the signal came
+            struck = None
         if code != (-signal.SIGKILL if struck else 0):
             raise TraderFailed(f"the trader ended with code {code}: {_last_line(complaints)}")
         return Life(it.pid, reports, struck)

@@ -1,0 +1,455 @@
+"""Large appends from tables and in company: their content is told apart, each is answered."""
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import redis
+
+import quantkeep
+from quantkeep import Keep, Record, arrow, record
+from quantkeep.batch import Batch
+from quantkeep.collection import Reference
+from quantkeep.errors import AlreadyExists, Corrupt, InvalidReference, StoreFull, Unavailable
+from quantkeep.query import Query, Where
+from quantkeep_backends.redis import chunks, lookahead, packing, pipe, staging
+from quantkeep_backends.redis.opening import discard
+from quantkeep_conformance import servers
+from quantkeep_conformance.records import KIT_RECORDS, Entry
+
+KINDS = ["redis_server", "valkey_server"]
+
+
+@record("remarks", key=("name",), references=[Reference(("account", "mode", "at"), "kit_entries")])
+class Remark(Record):
+    """Refers to an entry of a log."""
+
+    name: str
+    account: str = "default"
+    mode: str = "paper"
+    at: int
+
+
+RECORDS = (*KIT_RECORDS, Remark)
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    server = request.getfixturevalue(request.param)
+    made = f"{server.url}?name=bulk_{os.urandom(8).hex()}"
+    yield made
+    discard(quantkeep.url.Url.parse(made))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred rows are many."""
+    monkeypatch.setattr(packing, "RESERVED", 50)
+    monkeypatch.setattr(staging, "_PIECE", 30)
+    monkeypatch.setattr(chunks, "LEAST", 20)
+    monkeypatch.setattr(chunks, "ROWS", 40)
+
+
+def opened(url: str) -> Keep:
+    return quantkeep.open(url, records=RECORDS)
+
+
+def table(*numbers: int, **more: Any) -> pa.Table:
+    """Entries as a table, which has no digests."""
+    rows = [Entry(number=n, uid=f"u{n}", **more).as_dict() for n in numbers]
+    return pa.Table.from_pylist(rows, schema=arrow.schema(Entry.collection))
+
+
+def entries(*numbers: int, **more: Any) -> list[Entry]:
+    return [Entry(number=n, uid=f"u{n}", **more) for n in numbers]
+
+
+def append(keep: Keep, *numbers: int, **more: Any) -> Any:
+    return keep.commit(keep.table(Entry).append(entries(*numbers, **more)))
+
+
+def append_table(keep: Keep, *numbers: int, **more: Any) -> Any:
+    return keep.commit(keep.table(Entry).append_arrow(table(*numbers, **more)))
+
+
+def numbers(keep: Keep) -> list[int]:
+    return [entry.number for entry in keep.table(Entry).scan()]
+
+
+def client(url: str) -> "redis.Redis":
+    return redis.Redis.from_url(url.partition("?")[0])
+
+
+def key(url: str, rest: str) -> str:
+    return f"quantkeep:{{{quantkeep.url.Url.parse(url).options['name']}}}:{rest}"
+
+
+# -- contents that have to be looked at ------------------------------------------------------------
+
+
+def single(keep: Keep, *numbers: int, **more: Any) -> list[int]:
+    return [append(keep, n, **more).revision for n in numbers]
+
+
+def in_one_script(keep: Keep, *numbers: int, **more: Any) -> list[int]:
+    return [*append(keep, *numbers, **more).revisions]
+
+
+def among_many(keep: Keep, *numbers: int, **more: Any) -> list[int]:
+    write = keep.table(Entry).append([*entries(*numbers, **more), *entries(*range(1_000, 1_030))])
+    return [*keep.commit(write).revisions][:-30]
+
+
+def among_very_many(keep: Keep, *numbers: int, **more: Any) -> list[int]:
+    made = pa.concat_tables([table(*range(1_000, 1_090)), table(*numbers, **more)])
+    return [*keep.commit(keep.table(Entry).append_arrow(made)).revisions][90:]
+
+
+WAYS = [single, in_one_script, among_many, among_very_many]
+
+
+@pytest.mark.requirement("Z-9", "Z-31")
+@pytest.mark.parametrize("folded", [False, True], ids=["", "folded"])
+@pytest.mark.parametrize("first", [30, 100], ids=["few", "many"])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_table_brought_is_known_by_its_content(url, small, way, first, folded):
+    """The server has no digests of it: rows are compared with those in the chunks."""
+    with opened(url) as keep:
+        append(keep, 500)
+        assert append_table(keep, *range(first)).added == first
+        assert b" " not in client(url).hget(ids_of(url, first), "u7")
+        if folded:
+            keep.backend.compact()
+        assert way(keep, 7, 3, 29) == [9, 5, 31]
+        with pytest.raises(AlreadyExists, match="u5"):
+            way(keep, 5, 3, symbol="other")
+        assert way(keep, 7) == [9]
+        assert {*numbers(keep)} - {*range(1_000, 1_090)} == {500, *range(first)}
+        assert keep.backend.check() == []
+
+
+def ids_of(url: str, count: int) -> str:
+    """Where the identities of that many rows stand, which came behind one."""
+    return key(url, "ids:kit_entries:default:paper" + (":2" if count > packing.RESERVED else ""))
+
+
+@pytest.mark.requirement("Z-9")
+@pytest.mark.parametrize("first", [30, 100], ids=["few", "many"])
+def test_a_content_that_was_looked_at_is_noted(url, small, first):
+    """So that it is looked at once."""
+    with opened(url) as keep:
+        append(keep, 500)
+        append_table(keep, *range(first))
+        append(keep, 7)
+        (sealed,) = keep.table(Entry).sealed(entries(7))
+        assert client(url).hget(ids_of(url, first), "u7").endswith(b" " + sealed.digest)
+        assert append(keep, 7).added == 0
+
+
+@pytest.mark.requirement("Z-31")
+def test_a_table_told_again_adds_nothing(url, small):
+    with opened(url) as keep:
+        made = table(*range(300))
+        assert keep.commit(keep.table(Entry).append_arrow(made)).added == 300
+        again = keep.commit(keep.table(Entry).append_arrow(made.take([*range(299, -1, -1)])))
+        assert (again.added, [*again.revisions]) == (0, [*range(300, 0, -1)])
+        assert append_table(keep, *range(250, 350)).added == 50
+        with pytest.raises(AlreadyExists, match="u260"):
+            among_very_many(keep, 260, symbol="other")
+        assert numbers(keep) == [*range(350)]
+
+
+def test_an_entry_that_was_pruned_is_compared_with_nothing(url, small):
+    with opened(url) as keep:
+        append_table(keep, *range(100))
+        keep.commit(keep.table(Entry).delete("default", "paper", 8))
+        assert single(keep, 7, symbol="other") == [101]
+        assert append_table(keep, *range(7), *range(8, 100)).added == 0
+
+
+@pytest.mark.parametrize("texts", [["a:b", "%", "ä ö", "", "x\n"], ["a", "b"]])
+def test_identities_are_the_same_from_tables_and_from_records(url, small, texts):
+    with opened(url) as keep:
+        made = [Entry(number=n, uid=f"{n}{text}" if text else "") for n, text in enumerate(texts)]
+        more = entries(*range(100))
+        rows = [entry.as_dict() for entry in (*made, *more)]
+        given = pa.Table.from_pylist(rows, schema=arrow.schema(Entry.collection))
+        keep.commit(keep.table(Entry).append_arrow(given))
+        for entry in made:
+            assert keep.commit(keep.table(Entry).append([entry])).added == 0
+        without = [Entry(number=n) for n in range(60)]
+        keep.commit(keep.table(Entry).append([*made, *without]))
+        assert keep.table(Entry).count() == len(texts) + 160
+
+
+# -- several appends in one batch ------------------------------------------------------------------
+
+
+def several(keep: Keep, *appends: list[Entry] | pa.Table) -> Any:
+    log = keep.table(Entry)
+    return keep.backend.commit(Batch(tuple(
+        log.append_arrow(each) if isinstance(each, pa.Table) else log.append(each)
+        for each in appends
+    )))  # fmt: skip
+
+
+def outcomes(receipt: Any) -> list[tuple[int, list[int]]]:
+    return [(outcome.added, [*outcome.revisions]) for outcome in receipt.outcomes]
+
+
+@pytest.mark.requirement("Z-2", "Z-31")
+@pytest.mark.parametrize("made", [entries, table], ids=["records", "tables"])
+@pytest.mark.parametrize("size", [2, 15, 60])
+def test_several_appends_to_a_log_are_answered_one_by_one(url, small, size, made):
+    with opened(url) as keep:
+        receipt = several(keep, made(*range(size)), made(), made(*range(size, 2 * size)))
+        assert outcomes(receipt) == [
+            (size, [*range(1, size + 1)]), (0, []), (size, [*range(size + 1, 2 * size + 1)])
+        ]  # fmt: skip
+        packed = client(url).hlen(key(url, "chunks:kit_entries:default:paper"))
+        assert bool(packed) == (2 * size >= 20)
+        again = several(keep, made(1, 0), entries(2 * size, 1), made(2 * size))
+        new = 2 * size + 1
+        assert outcomes(again) == [(0, [2, 1]), (1, [new, 2]), (0, [new])]
+        assert numbers(keep) == [*range(new)]
+
+
+@pytest.mark.requirement("Z-2", "Z-31")
+def test_identities_are_of_all_appends_of_a_batch(url, small):
+    with opened(url) as keep:
+        receipt = several(keep, entries(*range(40)), table(*range(30, 90)), entries(5, 95))
+        assert outcomes(receipt) == [
+            (40, [*range(1, 41)]), (50, [*range(31, 91)]), (1, [6, 91])
+        ]  # fmt: skip
+        for other in (entries(*range(200, 300)), table(*range(200, 300)), entries(200)):
+            with pytest.raises(AlreadyExists, match="u200"):
+                several(keep, other, entries(200, symbol="other"))
+        with pytest.raises(AlreadyExists, match="u3"):
+            several(keep, table(*range(200, 300)), entries(3, symbol="other"))
+        assert numbers(keep) == [*range(90), 95]
+
+
+@pytest.mark.requirement("Z-2")
+def test_appends_to_several_logs_and_streams_share_a_batch(url, small):
+    with opened(url) as keep:
+        log = keep.table(Entry)
+        receipt = keep.backend.commit(Batch((
+            log.append(entries(*range(30))),
+            keep.table(Remark).put(Remark(name="a", at=30)),
+            log.append([*entries(*range(30), account="b"), *entries(30)]),
+            keep.table(Remark).put(Remark(name="b", account="b", at=1)),
+        )))  # fmt: skip
+        assert [o.added for o in receipt.outcomes] == [30, 1, 31, 1]
+        assert [*receipt.outcomes[2].revisions] == [*range(1, 31), 31]
+        assert log.count() == 61
+
+
+@pytest.mark.requirement("Z-2", "X-6")
+@pytest.mark.parametrize("count", [1, 2, 30, 100])
+def test_what_a_batch_appends_can_be_referred_to_in_it(url, small, count):
+    with opened(url) as keep:
+        log, remarks = keep.table(Entry), keep.table(Remark)
+        write = log.append(entries(*range(count)))
+        for at in (count + 1, 0, -1):
+            with pytest.raises(InvalidReference):
+                keep.commit(remarks.put(Remark(name="a", at=at)), write)
+        keep.commit(remarks.put(Remark(name="a", at=count)), write)
+        assert log.count() == count
+
+
+# -- what works ahead ------------------------------------------------------------------------------
+
+
+def test_no_thread_is_left_behind(url, small):
+    before = {*threading.enumerate()}
+    with opened(url) as keep:
+        append_table(keep, *range(1_000))
+        assert {*threading.enumerate()} <= before
+
+
+def test_an_error_while_packing_leaves_nothing(url, small, monkeypatch):
+    before, packed = {*threading.enumerate()}, chunks.packed
+    calls = iter(range(100))
+
+    def breaks(batch: Any) -> bytes:
+        if next(calls) == 5:
+            raise MemoryError
+        return packed(batch)
+
+    with opened(url) as keep:
+        monkeypatch.setattr(chunks, "packed", breaks)
+        with pytest.raises(MemoryError):
+            append_table(keep, *range(1_000))
+        monkeypatch.setattr(chunks, "packed", packed)
+        assert {*threading.enumerate()} <= before
+        assert not [*client(url).scan_iter(key(url, "staged:*").replace("[", "\\["))]
+        assert append_table(keep, *range(1_000)).added == 1_000
+        assert numbers(keep) == [*range(1_000)]
+
+
+def test_what_is_done_ahead_comes_in_order_and_not_too_early():
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 7:
+            raise LookupError
+        return item * item
+
+    with lookahead.ahead(work, range(10)) as results:
+        for item in range(7):
+            assert next(results) == item * item
+            assert len(begun) <= item + lookahead._AHEAD
+        with pytest.raises(LookupError):
+            next(results)
+
+
+def test_without_threads_it_is_done_all_the_same(monkeypatch):
+    def none(*arguments: Any) -> None:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr(lookahead.ThreadPoolExecutor, "submit", none)
+    with lookahead.ahead(str, range(5)) as results:
+        assert [*results] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("turn", [1, 3, 64])
+def test_one_connection_is_enough_for_all_threads(url, small, monkeypatch, turn):
+    """A large append gives the others a turn."""
+    monkeypatch.setattr(pipe, "_TURN", turn)
+    monkeypatch.setattr(staging, "_INLINE", 0)
+    failures: list[BaseException] = []
+
+    def work(keep: Keep, first: int) -> None:
+        try:
+            append_table(keep, *range(first, first + 2_000))
+        except BaseException as error:
+            failures.append(error)
+
+    with opened(f"{url}&connections=1&timeout=20") as keep:
+        threads = [threading.Thread(target=work, args=(keep, 10_000 * n)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert len(numbers(keep)) == 6_000
+
+
+def test_a_server_that_forgets_its_scripts_is_told_them_again(url, small, monkeypatch):
+    send = staging.Staging._sent
+
+    def and_flush(self: Any, *arguments: Any) -> None:
+        client(url).script_flush()
+        send(self, *arguments)
+
+    with opened(url) as keep:
+        append_table(keep, *range(100))
+        monkeypatch.setattr(staging.Staging, "_sent", and_flush)
+        assert append_table(keep, *range(50, 200)).added == 100
+        assert numbers(keep) == [*range(200)]
+
+
+@pytest.mark.requirement("Z-31", "Z-9")
+@pytest.mark.parametrize("others", [[90], [*range(80, 95)], [*range(80, 300)]], ids=len)
+def test_an_identity_that_was_not_sent_yet_may_be_taken(url, small, monkeypatch, others):
+    """Of a stream that had none when the first were sent, so that none is looked up."""
+    send, sent = staging.Staging._sent, []
+    with opened(url) as keep, opened(url) as other:
+
+        def and_then(self: Any, *arguments: Any) -> None:
+            send(self, *arguments)
+            sent.append(arguments)
+            if len(sent) == 1:
+                self.settle()
+                monkeypatch.setattr(staging.Staging, "_sent", send)
+                append_table(other, *others)
+
+        monkeypatch.setattr(staging.Staging, "_sent", and_then)
+        assert append_table(keep, *range(100)).added == 100 - len({*others} & {*range(100)})
+        assert sorted(numbers(keep)) == sorted({*range(100), *others})
+        assert keep.backend.check() == []
+
+
+# -- what is lost on the way -----------------------------------------------------------------------
+
+
+@pytest.mark.requirement("Z-9", "Z-18")
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+@pytest.mark.parametrize("at", [1, 2, 9, 20, 40])
+def test_a_server_that_dies_while_answers_are_due_has_nothing(kind, at, small, monkeypatch):
+    """Pieces are sent before the ones in front of them were answered: all of them are in vain."""
+    monkeypatch.setattr(staging, "_INLINE", 0)
+    send, sent = pipe.Pipe.send, [0]
+    with servers.redis(kind, {}, port=servers.free_port()) as server:
+
+        def and_crash(self: Any, *arguments: Any) -> None:
+            send(self, *arguments)
+            sent[0] += 1
+            if sent[0] == at:
+                assert server.process is not None
+                server.process.crash()
+
+        with opened(server.url) as keep:
+            append(keep, 500)
+            with monkeypatch.context() as patch:
+                patch.setattr(pipe.Pipe, "send", and_crash)
+                with pytest.raises(Unavailable) as caught:
+                    append_table(keep, *range(1_000))
+            assert caught.value.applied == "no"
+            assert server.process is not None
+            server.process.revive()
+            assert numbers(keep) == [500]
+            assert append_table(keep, *range(1_000)).added == 999
+            assert keep.backend.check() == []
+
+
+@pytest.mark.requirement("Z-9")
+def test_a_full_server_refuses_what_is_sent_ahead(small, monkeypatch):
+    monkeypatch.setattr(staging, "_INLINE", 0)
+    with servers.redis("redis", {}, port=servers.free_port()) as server:
+        control = redis.Redis.from_url(server.url)
+        with opened(server.url) as keep:
+            append_table(keep, *range(30))
+            control.config_set("maxmemory", "1mb")
+            with pytest.raises(StoreFull):
+                append_table(keep, *range(1_000))
+            assert single(keep, 7) == [8], "it is there, and its digest is noted"
+            control.config_set("maxmemory", "0")
+            assert not [*control.scan_iter("*staged*")]
+            assert append_table(keep, *range(1_000)).added == 970
+
+
+# -- reading ahead ---------------------------------------------------------------------------------
+
+
+def test_columns_are_read_ahead_in_order_and_no_further_than_needed(url, small):
+    before = {*threading.enumerate()}
+    with opened(url) as keep:
+        append_table(keep, *range(500))
+        append(keep, *range(500, 510))
+        append_table(keep, *range(510, 700))
+        keep.commit(*(keep.table(Entry).delete("default", "paper", n) for n in range(41, 81)))
+        log = keep.table(Entry)
+        whole = [*range(40), *range(80, 700)]
+        assert log.arrow().read_all().column("number").to_pylist() == whole
+        some = log.arrow(Query(where=(Where("revision", ">", 300),)))
+        assert some.read_all().column("number").to_pylist() == [*range(300, 700)]
+        reader = log.arrow()
+        assert reader.read_next_batch().num_rows == 40
+        del reader, some
+        assert {*threading.enumerate()} <= before
+
+
+def test_a_damaged_chunk_is_told_where_it_is_read(url, small):
+    with opened(url) as keep:
+        append_table(keep, *range(500))
+        client(url).setrange(key(url, "chunk:kit_entries:default:paper:121"), 100, b"????")
+        reader = keep.table(Entry).arrow()
+        for _ in range(3):
+            assert reader.read_next_batch().num_rows == 40
+        with pytest.raises(Corrupt, match="121 to 160"):
+            reader.read_next_batch()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC
 from decimal import Context, Decimal
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -43,8 +44,12 @@ def decimals(precision: int = 38, scale: int = 18) -> st.SearchStrategy[Decimal]
 _WIDE = Context(prec=200)
 
 
+@cache
 def documents() -> st.SearchStrategy[Any]:
-    """What a document may be: nested, and with values JSON has no word for."""
+    """What a document may be: nested, and with values JSON has no word for.
+
+    Made once, for to make it and see that it can be drawn from takes longer than to draw from it.
+    """
     plain = st.none() | st.booleans() | integers | reals | texts
     tagged = decimals() | instants | days | uuids | binaries
     return st.recursive(

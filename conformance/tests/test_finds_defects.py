@@ -51,7 +51,7 @@ def test_a_defect_is_caught_by_the_fitting_clause_and_no_other(plugin, clauses):
     def check(select, seed):
         return checked(plugin, select, rounds=0.4, seed=seed)
 
-    assert_caught(check, "not broad", clauses)
+    assert_caught(check, "not broad and not largest_document", clauses)  # that one takes as long
 
 
 @pytest.mark.parametrize(("clause", "plugin"), BROAD.items(), ids=BROAD.keys())

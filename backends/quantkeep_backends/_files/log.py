@@ -67,29 +67,34 @@ class CommitLog:
         self._head: Entry | None = None
         self._seen_at = -TRUSTED  # when the head was last seen to be there
 
-    def news(self, known: int = 0) -> Iterator[Commit | Gap]:
+    def news(self, known: int = 0, *, beyond: bool = True) -> Iterator[Commit | Gap]:
         """Commits that were added since the last call, by whomever.
 
         Args:
             known: a commit that was seen to be there, so that those before it are asked for
                 together, and that those which are missing are gaps.
+            beyond: whether those behind it are asked for too.
 
         Raises:
             Corrupt: a file is not what was written, and nothing is known of it. Behind: the head is
                 gone.
         """
-        yield from self._found(known)
-        self._confirm()
+        if beyond or known > self.number:
+            yield from self._found(known, beyond=beyond)
+            self._confirm()
         while known > self.number and self._files.look(name_of(self.number + 1)) is None:
             path = self._path(self.number + 1)
             yield from self._lost(None, proving.damaged(path, "it is missing, later ones are not"))
-            yield from self._found(known)
+            yield from self._found(known, beyond=beyond)
             self._confirm()
 
-    def _found(self, known: int) -> Iterator[Commit | Gap]:
-        more = self._until is None or self.number < self._until
-        while more:
-            count = min(max(known - self.number, 1), _TOGETHER)
+    def _found(self, known: int, *, beyond: bool) -> Iterator[Commit | Gap]:
+        more, begun = self._until is None or self.number < self._until, self.number
+        while more and (beyond or self.number < known):
+            # Where one after another is there, there are more: who asks for each of them alone may
+            # never catch up with a busy writer.
+            likely = 1 if self._files.asking_is_cheap else (self.number - begun) // 2 or 1
+            count = min(max(known - self.number, likely), _TOGETHER)
             names = [name_of(self.number + n) for n in range(1, count + 1)]
             found = self._files.read_all(names) if count > 1 else [self._files.read(names[0])]
             for data in found:
@@ -207,6 +212,14 @@ class CommitLog:
             if found is None:
                 self._files.remove(name_of(number))
                 raise Behind
+
+    @property
+    def may_add_unasked(self) -> bool:
+        """Whether the next commit, were there one already, would keep us from adding ours.
+
+        Then it is enough to try, where asking for it costs a round trip.
+        """
+        return not self._files.asking_is_cheap and (not self.number or self._is_trusted())
 
     def _is_trusted(self) -> bool:
         return 0 <= _now() - self._seen_at < TRUSTED

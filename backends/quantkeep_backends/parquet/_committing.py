@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from quantkeep.batch import Batch, Receipt
-from quantkeep.errors import Busy, OutcomeUnknown, QuantkeepError, WriterPoisoned
+from quantkeep.errors import (
+    Busy,
+    OutcomeUnknown,
+    QuantkeepError,
+    StoreFull,
+    Unavailable,
+    WriterPoisoned,
+)
 from quantkeep.failpoints import passing
 from quantkeep.model import Effect
 from quantkeep_backends._files import durable
@@ -17,6 +24,7 @@ from quantkeep_backends.parquet._replica import Replica
 from quantkeep_backends.parquet._tables import Tables
 
 _TURN: Final = 2.0  # seconds to wait for other writers of this host before trying beside them
+_OF_THE_STORE: Final = (OutcomeUnknown, StoreFull, Unavailable)  # not of what it holds
 
 Change = Callable[[Tables], Mapping[str, Any] | None]
 
@@ -31,6 +39,7 @@ class Committer:
         self._replica = replica
         self._thread = thread
         self._patience = patience
+        self._is_alone = True  # as far as was seen: nobody came in between
 
     def apply(self, batch: Batch, now: int) -> Receipt:
         """Commit *batch*."""
@@ -66,10 +75,12 @@ class Committer:
         with self._thread, self._files.turn(min(_TURN, self._patience)):
             with durable.told(self._files.root):
                 passing("parquet.commit.begin")
+            if self._is_alone and self._made_unasked(change):
+                return
             for _ in self._tries():
-                tables = self._replica.level()
+                before, tables = self._replica.seen, self._replica.level()
+                self._is_alone = self._replica.seen == before
                 self._replica.state.harms.check_writable()
-                tables.position.number = self._replica.state.log.number + 1
                 if self._changed(tables, change):
                     return
         raise Busy(
@@ -77,7 +88,34 @@ class Committer:
             "written"
         )
 
+    def _made_unasked(self, change: Change) -> bool:
+        """Whether *change* was made to the state as it was last seen, which saves a round trip.
+
+        If there is a newer one, a commit is refused. What comes to nothing, or is refused for what
+        the state says, holds if that proves to be the newest.
+        """
+        tables, before = self._replica.unasked(), self._replica.seen
+        if tables is None:
+            return False
+        try:
+            if not self._changed(tables, change):
+                self._is_alone = False
+                return False
+        except _OF_THE_STORE:
+            raise
+        except QuantkeepError:
+            if self._is_newest(before):
+                raise
+            return False
+        return self._replica.seen != before or self._is_newest(before)
+
+    def _is_newest(self, known: tuple[str, int]) -> bool:
+        self._replica.level()
+        self._is_alone = self._replica.seen == known
+        return self._is_alone
+
     def _changed(self, tables: Tables, change: Change) -> bool:
+        tables.position.number = self._replica.state.log.number + 1
         keep_files = False
         try:
             said = change(tables)

@@ -29,8 +29,22 @@ class Replica:
         self._poisoned: QuantkeepError | None = None
         self._doubted = False  # an interruption may have left the state half way
         self.state = State(files, Base(None), until)
-        self._load()
+        # What is behind the commits that a listing shows is asked for by whoever needs it first.
+        self._load(beyond=until is not None)
         self._note()
+
+    @property
+    def seen(self) -> tuple[str, int]:
+        """Which keep, and its last commit that this handle knows of."""
+        return self._seen
+
+    def unasked(self) -> Tables | None:
+        """The state as it was last seen, for a commit that is refused if there is a newer one.
+
+        ``None``: nobody can be sure of that, and it takes :meth:`level`.
+        """
+        sure = self._poisoned is None and not self._doubted and not self.state.harms
+        return self.state.tables if sure and self.state.log.may_add_unasked else None
 
     def level(self) -> Tables:
         """The state as it is now, with what others committed.
@@ -77,18 +91,18 @@ class Replica:
                 locator=self._files.root,
             )
 
-    def _load(self) -> None:
+    def _load(self, *, beyond: bool = True) -> None:
         """Read everything anew."""
         for _ in range(_TRIES):
             try:
-                self._load_best()
+                self._load_best(beyond=beyond)
             except Behind:
                 continue
             self._doubted = self.state.curable = False
             return
         raise damaged(f"{self._files.root}/{_manifest.CURRENT}", "what it names is gone")
 
-    def _load_best(self) -> None:
+    def _load_best(self, *, beyond: bool) -> None:
         """Read from the first base that leaves nothing open, or from the one that leaves least.
 
         Raises:
@@ -99,7 +113,7 @@ class Replica:
         for base in bases(self._files, self._until):
             error = error or next((error for _, error in base.damage), None)
             try:
-                self._load_from(base)
+                self._load_from(base, beyond=beyond)
             except Corrupt as damage:
                 error = error or damage
                 continue
@@ -108,14 +122,14 @@ class Replica:
             if best is None or self.state.harms.weight < best[0]:
                 best = self.state.harms.weight, base
         if best is not None:
-            self._load_from(best[1])
+            self._load_from(best[1], beyond=beyond)
         elif error is not None:
             self._check_past()
             raise error
 
-    def _load_from(self, base: Base) -> None:
+    def _load_from(self, base: Base, *, beyond: bool) -> None:
         self.state = State(self._files, base, self._until)
-        self.state.follow(self.state.log.latest())
+        self.state.follow(self.state.log.latest(), beyond=beyond)
         if self.state.log.number != (self._until or self.state.log.number):
             self._check_past()
         if base.damage and not self.state.is_made:

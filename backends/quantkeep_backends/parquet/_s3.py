@@ -129,11 +129,13 @@ class S3Files:
     def read_all(self, names: Sequence[str]) -> list[bytes | None]:
         paths = {name: f"{self.bucket}/{self._key(name)}" for name in names}
         found = self._system.cat([*paths.values()], on_error="return", max_concurrency=1)
-        # what failed, and what is not there, is asked for again by itself, and patiently
-        return [
-            data if isinstance(data := found.get(path), bytes) else self.read(name)
-            for name, path in paths.items()
-        ]
+        return [self._one_of_all(name, found.get(path)) for name, path in paths.items()]
+
+    def _one_of_all(self, name: str, found: object) -> bytes | None:
+        if isinstance(found, FileNotFoundError):
+            return None
+        # what failed is asked for again by itself, and patiently
+        return found if isinstance(found, bytes) else self.read(name)
 
     def piece(self, name: str, start: int, length: int) -> bytes | None:
         return self._insist(lambda: self._got(name, start, start + length), name)

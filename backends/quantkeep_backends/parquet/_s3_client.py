@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import s3fs
+from aiobotocore.session import AioSession
 from aiohttp import ClientError as ConnectionTrouble
 from botocore.exceptions import (
     BotoCoreError,
@@ -12,9 +13,27 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
 )
+from botocore.utils import determine_content_length
 
 TROUBLE: Final = (OSError, BotoCoreError, ConnectionTrouble, TimeoutError)
+_SMALL: Final = 1 << 16  # bytes, that are no loss if they are sent and refused
 _systems: dict[tuple[Any, ...], Any] = {}
+
+
+def _models() -> Any:
+    """What botocore knows of S3, read once for all clients, and before programs fork their workers.
+
+    It is most of the time that a client takes to make.
+    """
+    loader = AioSession().get_component("data_loader")
+    for kind in ("service-2", "endpoint-rule-set-1"):
+        loader.load_service_model("s3", kind)
+    for name in ("endpoints", "partitions"):
+        loader.load_data(name)
+    return loader
+
+
+_MODELS: Final = _models()
 
 
 def shared(options: Mapping[str, Any], timeout: float) -> Any:
@@ -31,11 +50,27 @@ def _made(options: Mapping[str, Any], timeout: float) -> Any:
         "read_timeout": timeout,
         "retries": {"total_max_attempts": 1},
     }
+    session = AioSession(profile=options.get("profile"))
+    session.register_component("data_loader", _MODELS)
+    session.register("before-sign.s3.PutObject", _send_small_at_once)
     system = s3fs.S3FileSystem(
-        **options, config_kwargs=config, use_listings_cache=False, skip_instance_cache=True
+        **{name: value for name, value in options.items() if name != "profile"},
+        config_kwargs=config,
+        session=session,
+        use_listings_cache=False,
+        skip_instance_cache=True,
     )
     system.retries = 1
     return system
+
+
+def _send_small_at_once(request: Any, **_: object) -> None:
+    """Do not ask whether the content may be sent, and wait for the answer, before it is.
+
+    So a small commit is one round trip, and not two.
+    """
+    if request.body is not None and determine_content_length(request.body) <= _SMALL:
+        del request.headers["Expect"]  # a message of http.client: none is no error
 
 
 def held(act: Callable[[], object]) -> bool:

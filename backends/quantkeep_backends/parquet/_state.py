@@ -102,17 +102,18 @@ class State:
 
     # -- commits -----------------------------------------------------------------------------------
 
-    def follow(self, known: int = 0, *, live: bool = False) -> None:
+    def follow(self, known: int = 0, *, beyond: bool = True, live: bool = False) -> None:
         """Take in the commits that were added since.
 
         Args:
             known: a commit that was seen to be there.
+            beyond: whether to ask for those behind it.
             live: whether the state was level before.
 
         Raises:
             Behind: it has to be read anew. Corrupt: it cannot be known.
         """
-        for commit in self.log.news(known):
+        for commit in self.log.news(known, beyond=beyond):
             if isinstance(commit, Gap):
                 if live:
                     raise Behind  # there may be a manifest that does without it

@@ -16,6 +16,7 @@ from quantkeep.query import Query, Tally
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends.parquet import _blobs, _compaction, _garbage
 from quantkeep_backends.parquet._backdoor import ParquetBackdoor
+from quantkeep_backends.parquet._bulk import LARGE
 from quantkeep_backends.parquet._committing import Committer
 from quantkeep_backends.parquet._harms import Harms
 from quantkeep_backends.parquet._replica import Replica
@@ -49,6 +50,7 @@ class ParquetBackend(Backend):
     """A replica under one lock, over files of any kind."""
 
     name: ClassVar[str] = "parquet"
+    columns_from = LARGE
 
     def __init__(
         self,
@@ -73,11 +75,17 @@ class ParquetBackend(Backend):
             raise
 
     def _make(self, *, create: bool) -> None:
-        if not create:
+        if create:
+            self._commits.insist(self._first_commit)
+            return
+        self._replica.level()  # others may have made it meanwhile
+        if not self._replica.state.is_made:
             raise NotFound(
                 f"there is no keep at {self._files.root}: open it with create=True to make one"
             )
-        self._commits.insist(lambda _: _compaction.created())
+
+    def _first_commit(self, _: Tables) -> Mapping[str, Any] | None:
+        return None if self._replica.state.is_made else _compaction.created()
 
     # -- commits ---------------------------------------------------------------------------------
 
@@ -102,10 +110,9 @@ class ParquetBackend(Backend):
             wanted = self._described(description)
             return None if wanted is None else {"at": self.now(), "description": wanted}
 
-        with self._level():
+        with self._thread:  # who knows less of it than there is asks before anything is written
             if self._described(description) is not None:
                 self._commits.insist(described)
-            self._replica.level()
 
     def _described(self, description: str) -> str | None:
         """What the keep is to remember; ``None``: it does already."""

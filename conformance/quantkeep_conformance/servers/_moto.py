@@ -7,9 +7,10 @@ Run as ``python -m quantkeep_conformance.servers._moto PORT``.
 """
 
 import sys
+from collections.abc import Mapping
 from io import BytesIO
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -42,12 +43,13 @@ class _Handler(WSGIRequestHandler):
         head = f"{self.protocol_version} {status}\r\n{''.join(lines)}\r\n".encode("latin-1")
         self.wfile.write(head if self.command == "HEAD" else head + body)
 
-    def _body(self, environ: dict[str, object]) -> bytes:
+    def _body(self, environ: Mapping[str, Any]) -> bytes:
         """The whole of it, so that the next request begins where this one ends."""
-        source = environ["wsgi.input"]
-        if environ.get("wsgi.input_terminated"):
-            return source.read()
-        return source.read(int(environ.get("CONTENT_LENGTH") or 0))
+        ends = "wsgi.input_terminated" in environ
+        body: bytes = environ["wsgi.input"].read(
+            -1 if ends else int(environ.get("CONTENT_LENGTH") or 0)
+        )
+        return body
 
 
 def main(port: int) -> None:

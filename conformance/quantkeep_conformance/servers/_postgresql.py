@@ -148,6 +148,8 @@ def _reachable(root: Path, binaries: Path, demote: Mapping[str, Any]) -> Path:
 
     The wheel's layout (package beside its ``.libs``) is kept, for the binaries' rpath needs it.
     """
+    if not (binaries / "postgres").is_file():
+        return binaries  # whoever starts it is told
     try:
         subprocess.run(
             [str(binaries / "postgres"), "--version"],

@@ -170,7 +170,7 @@ fsspec.register_implementation("faulty", Faulty, clobber=True)
 
 
 def place() -> str:
-    return f"parquet+faulty://{uuid.uuid4().hex}/k?single_writer=yes&patience=1"
+    return f"parquet+faulty://{uuid.uuid4().hex}/k?single_writer=yes&patience=0.2"
 
 
 def operations() -> int:

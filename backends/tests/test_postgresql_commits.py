@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 import quantkeep
-from quantkeep import ABSENT, PRESENT, AtRevision, Holding, Keep, Record, Where, field
+from quantkeep import ABSENT, PRESENT, AtRevision, Holding, Keep, Record, Where, failpoints, field
 from quantkeep.batch import Require
 from quantkeep.errors import (
     AlreadyExists,
@@ -233,6 +234,32 @@ def test_several_load_one_stream_at_once(begun: Keep, postgresql_url: str) -> No
     assert [e.revision for e in begun.table(Fill).scan()] == [*range(1, 2 + 3 * 4 * 90)]
 
 
+@pytest.fixture
+def pausing(begun: Keep) -> Iterator[Keep]:
+    """Its next commit pauses for a moment before it is sent."""
+    failpoints.arm("postgresql.commit.before_commit=pause:0.6")
+    yield begun
+    failpoints.arm("")
+
+
+def test_a_connection_that_ends_amid_the_rows(
+    pausing: Keep, postgresql: psycopg.Connection[Any]
+) -> None:
+    """The server says so, and so it is known that nothing was committed."""
+    ended: list[Any] = []
+
+    def end() -> None:
+        copying = "pg_stat_activity WHERE query LIKE 'BEGIN;%COPY%'"
+        ended.extend(postgresql.execute(f"SELECT pg_terminate_backend(pid) FROM {copying}"))
+
+    killing = threading.Timer(0.3, end)
+    killing.start()
+    assert append(pausing, *fills(500)).added == 500
+    killing.join()
+    assert ended == [(True,)]
+    assert pausing.table(Fill).count() == 501
+
+
 # -- preconditions, by every way -------------------------------------------------------------------
 
 
@@ -348,6 +375,15 @@ def test_other_content_is_refused_whole(keep: Keep, many: int) -> None:
     assert keep.table(Fill).count() == many
 
 
+def connection_of(keep: Keep) -> "psycopg.Connection[Any]":
+    """The one that will be used next."""
+    pool = keep.backend.engine._database.pool  # type: ignore[attr-defined]
+    link = pool.take()
+    pool.give(link)
+    connection: psycopg.Connection[Any] = link.connection
+    return connection
+
+
 def trades(count: int, **more: Any) -> list[Trade]:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     return [
@@ -359,18 +395,21 @@ def trades(count: int, **more: Any) -> list[Trade]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [0, 1_500, 11_999])
+@pytest.mark.parametrize("wrong", [0, 60, 1_500, 11_999])
 def test_an_invalid_record_of_many_refuses_them_all(keep: Keep, wrong: int) -> None:
     """Though most of those before it are with the server by then."""
+    keep.tape.append(trades(1)[0].replace(uid=None))
+    connection = connection_of(keep)
     given = trades(12_000)
     given[wrong] = given[wrong].replace(qty=float("nan"))
     with pytest.raises(InvalidValue) as refused:
         keep.tape.append(given)
     assert refused.value.field == "qty"
     assert (f"trades[{wrong}]" in str(refused.value)) == bool(wrong)
-    assert keep.table(Trade).count() == 0
-    receipt = keep.tape.append(trades(3))
-    assert receipt.revisions == (1, 2, 3)
+    assert keep.table(Trade).count() == 1
+    assert connection_of(keep) is connection, "it was given up"
+    receipt = keep.tape.append(trades(100))
+    assert receipt.revisions == tuple(range(2, 102))
 
 
 def test_an_invalid_record_behind_some_that_are_there(keep: Keep) -> None:

@@ -68,14 +68,17 @@ def test_its_connections_may_speak_another_encoding(
     url = parts._replace(scheme="postgresql+psycopg").geturl()
     made = sa.create_engine(url, connect_args={"client_encoding": "latin1"})
     place = {"tape": f"postgresql://?schema={postgresql_schema}"}
-    with quantkeep.open(place, records=[Note], plugins=[using(made)]) as keep:
+    with quantkeep.open(place, records=[Note, Mark], plugins=[using(made)]) as keep:
+        for value in range(2):
+            keep.commit(*(keep.table(Mark).put(Mark(name=f"ü{n}", value=value)) for n in range(20)))
         for n in range(3):
             notes = [Note(desk="stocks", text=f"Grüße {n} {m}") for m in range(many)]
             keep.commit(keep.table(Note).append(notes), op_id=f"Größe {n}")
     made.dispose()
     place = {"tape": f"{postgresql_server.url}?schema={postgresql_schema}"}
-    with quantkeep.open(place, records=[Note]) as keep:
+    with quantkeep.open(place, records=[Note, Mark]) as keep:
         assert keep.resolve("Größe 2") is not None
+        assert keep.table(Mark).get("ü19").value == 1
         texts = [note.text for note in keep.table(Note).scan()]
     assert texts == [f"Grüße {n} {m}" for n in range(3) for m in range(many)]
 

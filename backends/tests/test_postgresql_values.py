@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 import quantkeep
-from quantkeep import Keep, Record, Where, field
+from quantkeep import ABSENT, PRESENT, Keep, Record, Where, field
 
 NAN = struct.unpack(">d", b"\x7f\xf8\x00\x00\x00\x00\x56\x78")[0]
 TINY = timedelta(microseconds=1)
@@ -80,6 +80,18 @@ def test_puts(postgresql_url: str, at_once: int) -> None:
                 keep.commit(*map(table.put, rows[n : n + at_once]))
         hold(keep, wanted)
         assert keep.backend.heads(Thing.collection)[0].revision == 80
+
+
+@pytest.mark.requirement("Z-5")
+def test_puts_that_go_as_arrays(postgresql_url: str) -> None:
+    """Which a NaN does not: its bits would be lost."""
+    wanted = [thing for thing in things(Thing, 40) if thing.real == thing.real]
+    with quantkeep.open({"tape": postgresql_url}, records=[Thing]) as keep:
+        table = keep.table(Thing)
+        keep.commit(*(table.put(thing.replace(text="before"), ABSENT) for thing in wanted))
+        keep.commit(*(table.put(thing, PRESENT) for thing in wanted))
+        hold(keep, wanted)
+        assert table.get("0001").revision == len(wanted) + 2
 
 
 @pytest.mark.requirement("Z-5")

@@ -131,11 +131,18 @@ class Backend(abc.ABC):
         name: the scheme it is found by.
         capabilities: what it promises beyond the contract.
         durability: the level that its observed settings reach.
+        columns_from: appends of so many rows and more come as columns (:class:`ArrowRows` of
+            :mod:`quantkeep.arrow`), where they can, and not as a row each.
+        streams_appends: :meth:`commit` sends the rows of a long append as it reads them, unseen by
+            anybody. Then core seals them meanwhile: reading them may raise ``InvalidValue``, after
+            which nothing of the batch may be applied.
     """
 
     name: ClassVar[str]
     capabilities: Capability
     durability: Durability
+    columns_from: int | None = None
+    streams_appends: bool = False
 
     def __new__(cls, *_: object, **__: object) -> Self:
         """Refuse a class that lacks a part of the contract, by the names of what it lacks."""

@@ -77,6 +77,7 @@ class Append:
 
     A row whose identity is there already, with the same digest, adds nothing; with another digest
     it is ``AlreadyExists``, and nothing of the batch is applied. *rows* is iterated more than once.
+    Only for a backend that says so (``streams_appends``) may iterating it raise ``InvalidValue``.
     """
 
     collection: Collection
@@ -230,6 +231,9 @@ def _runs(revisions: Sequence[int]) -> list[list[int]]:
 
 
 def _unrolled(runs: list[list[int]]) -> Sequence[int]:
+    if len(runs) == 1:
+        ((first, count),) = runs
+        return range(first, first + count)
     return [n for first, count in runs for n in range(first, first + count)]
 
 

@@ -92,6 +92,7 @@ class FallbackBackend(Backend):
         self._lost: Backend | None = None  # whose rows may still be read
         self.capabilities = engine.capabilities
         self.durability = engine.durability
+        self.columns_from = engine.columns_from
 
     @property
     def name(self) -> str:  # type: ignore[override]  # the engine's

@@ -21,6 +21,8 @@ class GuardedBackend(Backend):
         self.engine = engine
         self.capabilities = engine.capabilities
         self.durability = engine.durability
+        self.columns_from = engine.columns_from
+        self.streams_appends = engine.streams_appends
         self._read_only = read_only
         self._pid = os.getpid()
         self._closed = False

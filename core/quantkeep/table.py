@@ -4,6 +4,7 @@ import builtins
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from quantkeep._sealed_late import MANY, LateRows
 from quantkeep.backend import Backend
 from quantkeep.batch import (
     ANYTHING,
@@ -48,7 +49,23 @@ class Table(Generic[R]):
         """Add *records* to the log, in order."""
         if not self.collection.log:
             raise InvalidRecord(f"{self.collection.name} is keyed: put its records")
-        return Append(self.collection, self.sealed(records))
+        given, least = [*records], self.backend.columns_from
+        if least is not None and len(given) >= least:
+            from quantkeep import arrow
+
+            if (rows := arrow.of_records(self.collection, given, self.hosts)) is not None:
+                return Append(self.collection, rows)
+        return Append(self.collection, self.sealed(given))
+
+    def append_now(self, records: Iterable[R]) -> Append:
+        """As :meth:`append`, for a commit that follows at once.
+
+        Many records are sealed while the backend reads them, so the commit raises what refuses one.
+        """
+        given = [*records]
+        if not (self.backend.streams_appends and self.collection.log and len(given) >= MANY):
+            return self.append(given)
+        return Append(self.collection, LateRows(given, self._seal_onto))
 
     def delete(self, *key: Any, expect: Expectation = ANYTHING) -> Delete:
         """Delete the record known by *key*."""
@@ -65,11 +82,14 @@ class Table(Generic[R]):
     def sealed(self, records: Iterable[R]) -> list[SealedRow]:
         """The validated rows of *records*; an error says which of them it is about."""
         rows: list[SealedRow] = []
+        self._seal_onto(rows, records)
+        return rows
+
+    def _seal_onto(self, rows: list[SealedRow], records: Iterable[R]) -> None:
         try:
             self.collection.sealer.seal_onto(rows, records, self.hosts)
         except InvalidValue as error:
             raise self._placed(error, len(rows)) from None
-        return rows
 
     def _placed(self, error: InvalidValue, place: int) -> InvalidValue:
         if not place:

@@ -24,7 +24,15 @@ _BOUND: Final = {
     Kind.BOOLEAN: "None if {0} is None else 't' if {0} else 'f'",
     Kind.TIMESTAMP: "None if {0} is None else moment({0})",
 }
-# As it is on the wire
+# As bytes: texts in UTF-8, and the binary form of what else both sides had to print and parse
+_PACKED: Final = {
+    Kind.BINARY: "{0}",
+    Kind.INTEGER: "None if {0} is None else integer({0})",
+    Kind.REAL: "None if {0} is None else real({0})",
+    Kind.BOOLEAN: "None if {0} is None else b'\\1' if {0} else b'\\0'",
+    Kind.TIMESTAMP: f"None if {{0}} is None else integer({{0}} - {MICROSECONDS_TO_2000})",
+}
+# As the driver writes it
 _WIRE: Final = {
     Kind.TIMESTAMP: f"None if {{0}} is None else {{0}} - {MICROSECONDS_TO_2000}",
     Kind.DATE: f"None if {{0}} is None else date({{0}}).toordinal() - {DAYS_TO_2000}",
@@ -34,15 +42,31 @@ _WIRE: Final = {
 _KNOWN: Final = {
     "Decimal": Decimal,
     "date": date.fromisoformat,
+    "integer": struct.Struct(">q").pack,
     "moment": moment,
+    "real": struct.Struct(">d").pack,
     "token": struct.Struct(">q8x").unpack,
     "unhex": bytes.fromhex,
 }
 
 
 def binder(collection: Collection) -> Bind:
-    """The function that makes parameters of a row's content."""
-    values, bound = _values(collection), ", ".join(_said(collection, _BOUND))
+    """The function that makes of a row's content texts, and bytes where there is no text of it."""
+    return _bound(collection, _BOUND, "{0}")
+
+
+def packer(collection: Collection) -> Bind:
+    """The function that makes of it what goes over the wire with a statement."""
+    return _bound(collection, _PACKED, "None if {0} is None else {0}.encode()")
+
+
+def packed_forms(collection: Collection) -> list[int]:
+    """Which of those are in binary form, as libpq is told."""
+    return [int(column.kind in _PACKED) for column in collection.columns]
+
+
+def _bound(collection: Collection, forms: dict[Kind, str], text: str) -> Bind:
+    values, bound = _values(collection), ", ".join(_said(collection, forms, text))
     bind: Bind = _compiled(f"def made(values):\n ({values}) = values\n return [{bound}]")
     return bind
 
@@ -51,11 +75,12 @@ def wirer(collection: Collection) -> Wire:
     """The function that makes of a log's entry what COPY writes, its seal included."""
     sealed = f"token(digest)[0] ^ (revision << 20) ^ created ^ {collection.schema_version << 52}"
     stamps = f"revision, created - {MICROSECONDS_TO_2000}, {collection.schema_version}"
+    said = ", ".join(_said(collection, _WIRE, "{0}"))
     lines = (
         "def made(values, digest, created, revision):",
         f"({_values(collection)}) = values",
         f"seal = (({sealed}) + {1 << 63} & {(1 << 64) - 1}) - {1 << 63}",
-        f"return ({', '.join(_said(collection, _WIRE))}, {stamps}, digest, seal)",
+        f"return ({said}, {stamps}, digest, seal)",
     )
     wire: Wire = _compiled("\n ".join(lines))
     return wire
@@ -65,9 +90,9 @@ def _values(collection: Collection) -> str:
     return "".join(f"v{place}, " for place in range(len(collection.columns)))
 
 
-def _said(collection: Collection, forms: dict[Kind, str]) -> Iterator[str]:
+def _said(collection: Collection, forms: dict[Kind, str], text: str) -> Iterator[str]:
     for place, column in enumerate(collection.columns):
-        yield forms.get(column.kind, "{0}").format(f"v{place}")
+        yield forms.get(column.kind, text).format(f"v{place}")
 
 
 def _compiled(code: str) -> Any:

@@ -21,6 +21,7 @@ from quantkeep_backends._sql.engine import Inexact
 from quantkeep_backends.postgresql import schema as tables
 from quantkeep_backends.postgresql.backdoor import PostgresqlBackdoor
 from quantkeep_backends.postgresql.blobs import Blobs
+from quantkeep_backends.postgresql.bulk import Bulk
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.database import Database
 from quantkeep_backends.postgresql.maintenance import Maintenance
@@ -51,13 +52,15 @@ class PostgresqlBackend(Backend):
 
     name: ClassVar[str] = "postgresql"
     capabilities = CAPABILITIES
+    streams_appends = True
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tools = Tools(database)
         self._seen = Seen()
         self._single = Single(database, self._tools, self._seen)
-        self._statistics = Statistics(database)
+        self._bulk = Bulk(database, self._tools, self._seen)
+        self._statistics = Statistics(database, self._tools)
         self._blobs = Blobs(database)
         self._maintenance = Maintenance(database, self._tools)
         self.durability = self._maintenance.durability()
@@ -92,18 +95,19 @@ class PostgresqlBackend(Backend):
             return receipt
         self._tools.peers()  # known before a connection is held: there may be no second one
         try:
-            return self._transacted(batch, digest, careful=False)
+            receipt = self._bulk.commit(batch, digest)
+            receipt = receipt or self._transacted(batch, digest, careful=False)
         except Duplicates:
-            return self._transacted(batch, digest, careful=True)
+            receipt = self._transacted(batch, digest, careful=True)
+        self._statistics.after(batch, receipt)
+        return receipt
 
     def _transacted(self, batch: Batch, digest: bytes, *, careful: bool) -> Receipt:
         def work(link: Link) -> Receipt:
             transaction = Transaction(link, self._tools, self._seen, careful=careful)
             return transaction.run(self._database, batch, digest)
 
-        receipt = self._database.write(work)
-        self._statistics.after(batch, receipt)
-        return receipt
+        return self._database.write(work)
 
     def _resolved(self, batch: Batch, unknown: OutcomeUnknown) -> Receipt:
         """The same batch again, which its operation id makes safe, until somebody answers."""

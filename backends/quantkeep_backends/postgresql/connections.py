@@ -1,18 +1,19 @@
 """Connections, and how statements go over them."""
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import attrs
 import psycopg
+from psycopg import pq
 from psycopg.adapt import PyFormat
 from psycopg.pq import TransactionStatus
 from sqlalchemy.pool import PoolProxiedConnection
 
 from quantkeep_backends.postgresql.bounded import Patience
-from quantkeep_backends.postgresql.exchange import Answer, Exchange
+from quantkeep_backends.postgresql.exchange import Answer, Exchange, Parameters
 
 _AN_HOUR: Final = 3600.0  # seconds
 _LIMIT: Final = (
@@ -55,21 +56,24 @@ class Link:
         self._poll = select.poll()
         self._poll.register(connection.fileno(), select.POLLIN)
 
-    def run(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+    def run(self, sql: str, values: Parameters = ()) -> Answer:
         """Execute *sql* and wait for its answer."""
-        answer = self._exchange.put(sql, values)
-        self._exchange.settle()
-        return answer
+        return self._exchange.run(sql, values)
 
     def script(self, sql: str) -> None:
         """Execute several statements at once; outside a transaction they are one."""
         self.connection.execute(sql, prepare=False)
 
-    def queue(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+    def queue(self, sql: str, values: Parameters = ()) -> Answer:
         """Within :meth:`together`, execute *sql*; its answer is there afterwards."""
         return self._exchange.put(sql, values)
 
-    def send(self, sql: str, *rows: Sequence[Any]) -> None:
+    @property
+    def speaks_utf8(self) -> bool:
+        """Whether texts within arrays can go as we pack them."""
+        return self._exchange.speaks_utf8
+
+    def send(self, sql: str, *rows: Parameters) -> None:
         """Within :meth:`together`, execute *sql* for each of *rows*, whose answers nobody needs."""
         for row in rows or ((),):
             self._exchange.put(sql, row)
@@ -95,7 +99,7 @@ class Link:
         if not self._limits.known:
             self.send(_LIMIT, (str(self._limits.locks), str(self._limits.statements)))
 
-    def alone(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+    def alone(self, sql: str, values: Parameters = ()) -> Answer:
         """Execute *sql*, which writes, and commit it, in one trip."""
         if self._limits.known:
             return self.run(sql, values)
@@ -114,11 +118,27 @@ class Link:
 
         The time of the statement includes that of the rows on their way: see :meth:`take_time`.
         """
+        return self.copier().copy(sql)
+
+    def copier(self) -> psycopg.Cursor[Any]:
+        """A cursor to copy with."""
         cursor = psycopg.RawCursor(self.connection)
         # The usual one for bytea is ten times slower
         dumper = psycopg.adapters.get_dumper(bytes, PyFormat.BINARY)
         cursor.adapters.register_dumper(bytes, dumper)
-        return cursor.copy(sql)
+        return cursor
+
+    @property
+    def beginning(self) -> str:
+        """Statements that begin a transaction which may take its time, but not wait for locks."""
+        locks = "" if self._limits.known else f"SET LOCAL lock_timeout = {self._limits.locks}; "
+        return f"BEGIN; {locks}SET LOCAL statement_timeout = 0"
+
+    def literal(self, text: str) -> str:
+        """*text* as a literal, whatever the settings of the session."""
+        encoding = self.connection.info.encoding
+        quoted = pq.Escaping(self.connection.pgconn).escape_literal(text.encode(encoding))
+        return quoted.decode(encoding)
 
     @contextmanager
     def unhurried(self) -> Iterator[None]:

@@ -1,12 +1,14 @@
 """Rows as PostgreSQL's COPY takes them in binary form: the hot loop of every bulk load."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
+import psycopg
+
 from quantkeep.batch import Outcome
-from quantkeep.collection import SealedRow
+from quantkeep.collection import Collection, SealedRow
 from quantkeep.columns import Kind, Row
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.ground import Ground, Stream
@@ -36,9 +38,8 @@ class Copier:
         self._ground = ground
         self._prepared = prepared
         self._collection = prepared.collection
-        columns = self._collection.columns
-        self._part = _getter([self._collection.places[n] for n in self._collection.stream])
-        self._types = [*(_WRITTEN_AS[column.kind] for column in columns), *_STAMPS]
+        self._part = part_of(prepared)
+        self._types = types(prepared)
 
     def copy(self, rows: Iterable[tuple[SealedRow, int]]) -> None:
         """Copy *rows*, each with its revision."""
@@ -83,6 +84,18 @@ class Copier:
         return iter(())
 
 
-def _getter(places: Sequence[int]) -> Callable[[Row], Any]:
+def types(prepared: Prepared) -> list[int]:
+    """Those by which the driver writes entries of a log, as they are made for a COPY."""
+    return prepared.once("types", lambda: [*_types(prepared.collection)])
+
+
+def _types(collection: Collection) -> Iterator[int]:
+    for name in (*(_WRITTEN_AS[column.kind] for column in collection.columns), *_STAMPS):
+        yield psycopg.adapters.types.get_oid(name)
+
+
+def part_of(prepared: Prepared) -> Callable[[Row], Any]:
     """A quick way to see whether two rows are of one stream."""
+    collection = prepared.collection
+    places = [collection.places[name] for name in collection.stream]
     return itemgetter(*places) if places else lambda row: None

@@ -8,10 +8,10 @@ when they are first used; and answers are loaded when somebody wants them.
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
-from psycopg import pq
+from psycopg import generators, pq
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.waiting import Ready, Wait
@@ -26,6 +26,21 @@ _REAL: Final = struct.Struct(">d").pack
 
 
 _BINARY: Final = (bytes, float)
+
+
+class Packed(NamedTuple):
+    """Parameters as they go over the wire.
+
+    Attributes:
+        values: texts in UTF-8, and values in binary form.
+        forms: 1 for each that is in binary form, and 0 for others.
+    """
+
+    values: list[bytes | None]
+    forms: list[int]
+
+
+Parameters = Sequence[Any] | Packed  # else texts, and bytes; numbers but NaN are given as texts
 
 
 def _unusual(value: Any) -> bytes | None:
@@ -112,17 +127,35 @@ class Exchange:
     Args:
         connection: which nobody else uses meanwhile.
         prepare: whether to prepare statements.
+
+    Attributes:
+        speaks_utf8: texts go as UTF-8.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], *, prepare: bool) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._encoding = connection.info.encoding
+        self.speaks_utf8 = self._encoding == "utf-8"
         self._statements = Statements() if prepare else None
         self._loading = Loading(connection)
         self._waiting: list[Answer | str] = []  # answers, or statements that are being prepared
 
-    def put(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+    def run(self, sql: str, values: Parameters = ()) -> Answer:
+        """Send *sql* alone, and wait for its answer."""
+        name = self._statements and self._statements.names.get(sql)
+        if not name:
+            answer = self.put(sql, values)
+            self.settle()
+            return answer
+        given, forms = self._parameters(values)
+        self._pgconn.send_query_prepared(name, given, forms, pq.Format.BINARY)
+        answer = Answer(self._loading)
+        found = self._connection.wait(generators.execute(self._pgconn))
+        self._hand_out((answer,), found)
+        return answer
+
+    def put(self, sql: str, values: Parameters = ()) -> Answer:
         """Send *sql*, or have it wait to be sent; its answer is there after :meth:`settle`."""
         given, forms = self._parameters(values)
         if not self._waiting:
@@ -136,8 +169,10 @@ class Exchange:
         self._waiting.append(answer)
         return answer
 
-    def _parameters(self, values: Sequence[Any]) -> tuple[list[bytes | None], list[int]]:
+    def _parameters(self, values: Parameters) -> Packed:
         """As libpq takes them: texts whose types the server finds out, and bytes."""
+        if values.__class__ is Packed:
+            return values if self.speaks_utf8 else self._translated(values)
         texts = [value for value in values if value.__class__ is str]
         if "\0" in "".join(texts):  # which libpq would take for the end
             raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
@@ -146,7 +181,13 @@ class Exchange:
             value.encode(encoding) if value.__class__ is str else _unusual(value)
             for value in values
         ]
-        return given, [value.__class__ in _BINARY for value in values]
+        return Packed(given, [value.__class__ in _BINARY for value in values])
+
+    def _translated(self, packed: Packed) -> Packed:
+        pairs = zip(packed.values, packed.forms, strict=True)
+        said = self._encoding
+        given = [v if v is None or form else v.decode().encode(said) for v, form in pairs]
+        return Packed(given, packed.forms)
 
     def _prepared(self, sql: str, statements: Statements) -> bytes:
         surplus = statements.surplus()

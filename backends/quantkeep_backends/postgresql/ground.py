@@ -11,7 +11,7 @@ from quantkeep.collection import Collection, Key, SealedRow, StoredRow
 from quantkeep.contract import regressed
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.exchange import Answer
-from quantkeep_backends.postgresql.many import keys_parameter, known_many
+from quantkeep_backends.postgresql.many import known_many, packed_keys
 from quantkeep_backends.postgresql.needs import GONE, Needs
 from quantkeep_backends.postgresql.prepared import Prepared
 from quantkeep_backends.postgresql.rows import microseconds_sql
@@ -142,13 +142,13 @@ class Ground:
         """One by one, or together where they are many."""
         for (collection, lock), keys in needs.alike().items():
             prepared = self.tools.prepare(collection)
-            together = keys_parameter(prepared, keys)
-            if together is None:
-                for key in keys:
-                    yield collection, (key,), self.link.queue(*prepared.known(key, lock))
+            many = prepared.once(("known", lock), partial(known_many, prepared, lock))
+            together = packed_keys(prepared, many, keys) if self.link.speaks_utf8 else None
+            if together is not None:
+                yield collection, keys, self.link.queue(many.sql, together)
                 continue
-            sql = prepared.once(("known", lock), partial(known_many, prepared, lock))
-            yield collection, keys, self.link.queue(sql, (together,))
+            for key in keys:
+                yield collection, (key,), self.link.queue(*prepared.known(key, lock))
 
     def _note_rows(self, collection: Collection, keys: Sequence[Key], cursor: Answer) -> None:
         places = {(collection.name, key): None for key in keys}

@@ -14,7 +14,14 @@ from quantkeep.collection import Collection, SealedRow, StoredRow
 from quantkeep.errors import Corrupt
 from quantkeep_backends._sql.loading_code import Load, compose
 from quantkeep_backends.postgresql._loading_code import FORMS
-from quantkeep_backends.postgresql._writing_code import Bind, Wire, binder, wirer
+from quantkeep_backends.postgresql._writing_code import (
+    Bind,
+    Wire,
+    binder,
+    packed_forms,
+    packer,
+    wirer,
+)
 from quantkeep_backends.postgresql.engine import moment
 
 _TOKEN: Final = struct.Struct(">q8x").unpack
@@ -58,6 +65,16 @@ class Codec:
     def bind(self) -> Bind:
         """Makes parameters of a row's content."""
         return binder(self.collection)
+
+    @cached_property
+    def pack(self) -> Bind:
+        """Makes of a row's content what goes over the wire."""
+        return packer(self.collection)
+
+    @cached_property
+    def forms(self) -> list[int]:
+        """Which of that is in binary form."""
+        return packed_forms(self.collection)
 
     @cached_property
     def wire(self) -> Wire:

@@ -10,7 +10,7 @@ import psycopg
 from quantkeep.errors import QuantkeepError
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.errors import UNIQUE, sqlstate
-from quantkeep_backends.postgresql.many import LEAST, as_parameter
+from quantkeep_backends.postgresql.many import LEAST, Many, packed
 
 Explain = Callable[[psycopg.Error], QuantkeepError]
 
@@ -28,7 +28,7 @@ class Waiting:
     def __init__(self, link: Link, *, careful: bool) -> None:
         self._link = link
         self._careful = careful
-        self._statements: list[tuple[str, str | None, Sequence[Any]]] = []
+        self._statements: list[tuple[str, Many | None, Sequence[Any]]] = []
 
     @property
     def is_empty(self) -> bool:
@@ -40,7 +40,7 @@ class Waiting:
         sql: str,
         values: Sequence[Any],
         explain: Explain | None = None,
-        many: str | None = None,
+        many: Many | None = None,
     ) -> None:
         """Let *sql* wait.
 
@@ -77,8 +77,12 @@ class Waiting:
         statements, self._statements = self._statements, []
         for (sql, many), alike in groupby(statements, key=itemgetter(0, 1)):
             rows = [values for _, _, values in alike]
-            together = as_parameter(rows) if many and len(rows) >= LEAST else None
-            if many and together is not None:
-                self._link.send(many, (together,))
-            else:
+            if not (many and len(rows) >= LEAST and self._send_together(many, rows)):
                 self._link.send(sql, *rows)
+
+    def _send_together(self, many: Many, rows: Sequence[Sequence[Any]]) -> bool:
+        """Send *rows* as one statement, if that can be."""
+        together = packed(many, rows) if self._link.speaks_utf8 else None
+        if together is not None:
+            self._link.send(many.sql, together)
+        return together is not None

@@ -30,13 +30,14 @@ class Leases:
     table: Table[LeaseRecord]
     backend: Backend
 
-    def standing(self, lease: LeaseRecord | None) -> Standing:
-        """Whether *lease* stands in the way: it does only while it is ``held``."""
+    def standing(self, lease: LeaseRecord | None, now: int | None = None) -> Standing:
+        """Whether *lease* stands in the way *now*: it does only while it is ``held``."""
         if lease is None or lease.pid is None:
             return "free"
         if condition(lease) == "dead":
             return "abandoned"
-        return "held" if microseconds(lease.expires_at) > self.backend.now() else "expired"
+        now = self.backend.now() if now is None else now
+        return "held" if microseconds(lease.expires_at) > now else "expired"
 
     def first(
         self, session_id: str, owner: Owner, seconds: float, *, reused: bool
@@ -46,26 +47,28 @@ class Leases:
         Where an id is *reused* after a deletion, the token goes on from beyond the old ones.
         """
         token = self.table.head(session_id) + 1 if reused else 1
-        lease = self._lease(session_id, token, owner, seconds)
+        lease = self._lease(session_id, token, owner, seconds, self.backend.now())
         return lease, self.table.put(lease, ABSENT)
 
     def taken(
-        self, session_id: str, owner: Owner, seconds: float, *, steal: bool = False
+        self, session_id: str, owner: Owner, seconds: float, now: int, *, steal: bool = False
     ) -> tuple[LeaseRecord, Put]:
-        """The lease of *owner* on a session, and the write that takes it.
+        """The lease of *owner* on a session from *now* on, and the write that takes it.
 
         Raises:
             Busy: another owner holds it, and may still be writing.
         """
         known = self.table.get(session_id)
-        if known is not None and not steal and self.standing(known) == "held":
+        if known is not None and not steal and self.standing(known, now) == "held":
             raise held(known)
         token = known.token + 1 if known else 1
-        lease = self._lease(session_id, token, owner, seconds)
+        lease = self._lease(session_id, token, owner, seconds, now)
         expect = AtRevision(known.revision or 0) if known else ABSENT
         return lease, self.table.put(lease, expect)
 
-    def _lease(self, session_id: str, token: int, owner: Owner, seconds: float) -> LeaseRecord:
+    def _lease(
+        self, session_id: str, token: int, owner: Owner, seconds: float, now: int
+    ) -> LeaseRecord:
         if not 0 < seconds < float("inf"):
             raise InvalidValue(
                 "is no time to hold a lease for",
@@ -80,11 +83,8 @@ class Leases:
             process_start=owner.process_start,
             boot_id=owner.boot_id,
             seconds=seconds,
-            expires_at=self._end(seconds),
+            expires_at=_end(now, seconds),
         )
-
-    def _end(self, seconds: float) -> datetime:
-        return instant(self.backend.now() + int(seconds * 1_000_000))
 
     def required(self, lease: LeaseRecord) -> Require:
         """The condition, for a batch, that *lease* was not taken over."""
@@ -92,7 +92,7 @@ class Leases:
 
     def renewed(self, lease: LeaseRecord) -> tuple[LeaseRecord, Put]:
         """*lease* from now on, and the write that says so if it was not taken over."""
-        longer = lease.replace(expires_at=self._end(lease.seconds))
+        longer = lease.replace(expires_at=_end(self.backend.now(), lease.seconds))
         return longer, self.table.put(longer, Holding(lease.token))
 
     def released(self, lease: LeaseRecord) -> Put:
@@ -106,6 +106,10 @@ class Leases:
             token=lease.token + 1, pid=None, expires_at=instant(self.backend.now())
         )
         return self.table.put(freed, AtRevision(lease.revision or 0))
+
+
+def _end(now: int, seconds: float) -> datetime:
+    return instant(now + int(seconds * 1_000_000))
 
 
 def condition(lease: LeaseRecord) -> Condition:

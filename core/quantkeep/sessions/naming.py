@@ -1,5 +1,6 @@
 """Names of sessions, and how one is found by its name or id."""
 
+import re
 import secrets
 from datetime import datetime
 from typing import Final
@@ -31,6 +32,14 @@ def check_name(name: str, field: str, limit: int = NAME_BYTES) -> None:
     check_key(name, "session", field)
 
 
+_MADE: Final = re.compile(r".+-\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}").fullmatch
+
+
+def is_made_id(text: str) -> bool:
+    """Whether *text* looks like what :func:`made_id` gives; ids of the caller's may not."""
+    return _MADE(text) is not None
+
+
 def made_id(name: str, now: datetime) -> str:
     """A new session id, unique and sorted by time: ``btc-arb-20260101T120000.000000Z-9f3b21c0``."""
     return f"{name}-{now:%Y%m%dT%H%M%S.%f}Z-{secrets.token_hex(4)}"
@@ -51,16 +60,21 @@ class Finder:
                 is meant: a paper session is never taken for a live one.
         """
         check_name(name_or_id, "name_or_id", limit=512)
-        by_id = self.tables.backend.get(self.tables.sessions.collection, (name_or_id,))
-        if by_id is not None:
-            return by_id
-        kind = where(mode=mode, account=account)
-        rows = self._named(name_or_id, kind)
-        if not rows:
-            wanted = "".join(f", {w.column} {w.value!r}" for w in kind)
+        found = self.by_id(name_or_id) or self.latest(name_or_id, mode, account)
+        if found is None:
+            wanted = "".join(f", {w.column} {w.value!r}" for w in where(mode=mode, account=account))
             raise NotFound(f"there is no session {name_or_id!r}{wanted}, neither by id nor by name")
-        self._require_one_kind(name_or_id, rows)
-        return rows[0]
+        return found
+
+    def by_id(self, session_id: str) -> StoredRow | None:
+        """The session of that id, if there is one."""
+        return self.tables.backend.get(self.tables.sessions.collection, (session_id,))
+
+    def latest(self, name: str, mode: Mode | None, account: str | None) -> StoredRow | None:
+        """The latest session of that name, if there is one; raises ``InvalidValue`` as above."""
+        rows = self._named(name, where(mode=mode, account=account))
+        self._require_one_kind(name, rows)
+        return rows[0] if rows else None
 
     def _named(self, name: str, kind: tuple[Where, ...]) -> list[StoredRow]:
         query = Query(where=(Where("name", "==", name), *kind), order=("-number",))

@@ -8,6 +8,7 @@ caller has said what to take instead (Z-41).
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import attrs
@@ -188,12 +189,12 @@ class Resumption:
             yield Delete(collection, collection.stored_key(stored))
 
 
-def held_to(found: Found, checks: Iterable[Check], tables: Tables) -> None:
-    """Hold what was found against the caller's checks; raises ResumeRefused."""
+def held_to(found: Found, checks: Iterable[Check], now: datetime) -> None:
+    """Hold what was found against the caller's checks, *now*; raises ResumeRefused."""
     resuming = Resuming(
         record=found.record,
         sections=found.sections,
-        age=tables.now() - found.origin.saved_at,
+        age=now - found.origin.saved_at,
         origin=found.origin,
     )
     require(resuming, checks)

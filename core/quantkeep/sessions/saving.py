@@ -90,7 +90,7 @@ class Saver:
         self.revision = revision
         self.snapshot_at = self._renewed_at = time.monotonic()
         self._acquisition = acquisition  # of the lease: in the same commit as the first save
-        self._stale = stale  # rows of a state that is given up: in the next commit
+        self._stale = stale  # a state that is given up, and the like: in the next commit
         self._expected: Expectation = ABSENT if is_new else AtRevision(revision)
         self._row = row  # as stored, so that columns other programs added to it stay
         self._said: dict[str, Any] = {}  # what a save may change of it, as it is there

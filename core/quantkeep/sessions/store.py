@@ -136,7 +136,7 @@ class SessionStore(Starting):
             tape=tape,
             snapshot_every=snapshot_every,
         )
-        session = takeover.session(self._finder.row(name_or_id, mode, account))
+        session = takeover.named(self._finder, name_or_id, mode, account)
         try:
             for section, component in (components or {}).items():
                 session.attach(section, component)

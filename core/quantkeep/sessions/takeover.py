@@ -10,12 +10,14 @@ from contextlib import contextmanager
 
 import attrs
 
-from quantkeep.batch import Batch, Put
+from quantkeep.batch import ABSENT, Batch, Put, Write
 from quantkeep.collection import StoredRow
+from quantkeep.columns import instant
 from quantkeep.errors import Conflict, OutcomeUnknown, QuantkeepError
 from quantkeep.sessions.checks import Check
 from quantkeep.sessions.components import Tape
 from quantkeep.sessions.lease import held
+from quantkeep.sessions.naming import Finder, check_name, is_made_id
 from quantkeep.sessions.owner import Owner
 from quantkeep.sessions.records import LeaseRecord
 from quantkeep.sessions.resuming import At, Found, Resumption, Upgrade, held_to, upgraded
@@ -23,11 +25,16 @@ from quantkeep.sessions.saving import Saver
 from quantkeep.sessions.session import Session
 from quantkeep.sessions.tables import Tables
 from quantkeep.sessions.tracked import Tree
+from quantkeep.trading import Mode
 
 
 @attrs.frozen(kw_only=True)
 class Takeover:
-    """Makes a session run again; see :meth:`SessionStore.resume` for what its parts are."""
+    """Makes a session run again; see :meth:`SessionStore.resume` for what its parts are.
+
+    Attributes:
+        provided: what must hold besides, in the commit that makes it run.
+    """
 
     tables: Tables
     owner: Owner
@@ -40,6 +47,27 @@ class Takeover:
     state_version: int | None
     tape: Tape | None
     snapshot_every: float | None
+    provided: tuple[Write, ...] = ()
+
+    def named(self, finder: Finder, text: str, mode: Mode | None, account: str | None) -> Session:
+        """The session of that id, or the latest of that name, running again; raises as ``resume``.
+
+        A name is looked up at once; that it is no session's id is looked at in the same commit.
+        """
+        check_name(text, "name_or_id", limit=512)
+        if is_made_id(text):
+            return self.session(finder.row(text, mode, account))
+        try:
+            latest = finder.latest(text, mode, account)
+            if latest is not None:
+                no_id = self.tables.sessions.require(text, expect=ABSENT)
+                return attrs.evolve(self, provided=(no_id,)).session(latest)
+        except OutcomeUnknown:
+            raise
+        except QuantkeepError:
+            if finder.by_id(text) is None:
+                raise
+        return self.session(finder.row(text, mode, account))
 
     def session(self, stored: StoredRow) -> Session:
         """The session whose row is *stored*, running again; raises as ``resume``."""
@@ -64,11 +92,13 @@ class Takeover:
         return resumption.current().revision != resumption.stored.revision
 
     def _at_once(self, resumption: Resumption) -> Session:
-        lease, write = self._taken(resumption.session_id)
-        return self._running(resumption, lease, write)
+        now = self.tables.backend.now()
+        lease, write = self._taken(resumption.session_id, now)
+        return self._running(resumption, lease, write, now)
 
     def _lease_first(self, resumption: Resumption) -> Session:
-        lease, write = self._taken(resumption.session_id)
+        now = self.tables.backend.now()
+        lease, write = self._taken(resumption.session_id, now)
         try:
             self.tables.backend.commit(Batch((write,)))
         except Conflict:
@@ -77,21 +107,21 @@ class Takeover:
                 raise
             raise held(other) from None
         with self._letting_go_on_error(lease):
-            return self._running(self._resumption(resumption.current()), lease, None)
+            return self._running(self._resumption(resumption.current()), lease, None, now)
 
-    def _taken(self, session_id: str) -> tuple[LeaseRecord, Put]:
+    def _taken(self, session_id: str, now: int) -> tuple[LeaseRecord, Put]:
         leases = self.tables.leases
-        return leases.taken(session_id, self.owner, self.lease_seconds, steal=self.steal)
+        return leases.taken(session_id, self.owner, self.lease_seconds, now, steal=self.steal)
 
     # -- from the state to the session -----------------------------------------------------------
 
     def _running(
-        self, resumption: Resumption, lease: LeaseRecord, acquisition: Put | None
+        self, resumption: Resumption, lease: LeaseRecord, acquisition: Put | None, now: int
     ) -> Session:
         """The session, running again; a state that was not the live one has become it."""
         before = resumption.find()
         after = upgraded(before, self.upgrades, self.state_version)
-        held_to(after, self.checks, self.tables)
+        held_to(after, self.checks, instant(now))
         saver = self._saver(resumption, before, lease, acquisition)
         session = self._made(before, after, saver)
         as_it_was = after is before and before.is_live and self.at is None
@@ -131,7 +161,7 @@ class Takeover:
             snapshots=found.record.snapshot_revision
             if as_saved
             else tables.snapshots.head(resumption.session_id),  # whatever was damaged or lost
-            stale=found.stale,
+            stale=(*self.provided, *found.stale),
         )
 
     # -- letting go ------------------------------------------------------------------------------

@@ -63,6 +63,9 @@ class Logs(Store):
         by_kind: dict[type[Record], list[Record]] = {}
         for entry in _flat(entries):
             by_kind.setdefault(type(entry), []).append(entry)
+        if batch is None and op_id is None and len(by_kind) == 1:
+            ((kind, same),) = by_kind.items()
+            return self._commit(self._writable(kind).append_now(same))
         writes = [self._writable(kind).append(same) for kind, same in by_kind.items()]
         return self._commit(*writes, op_id=op_id, batch=batch)
 

@@ -1,9 +1,14 @@
 """Large appends from tables and in company: their content is told apart, each is answered."""
 
+import math
 import os
+import struct
 import threading
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -14,11 +19,12 @@ from quantkeep import Keep, Record, arrow, record
 from quantkeep.batch import Batch
 from quantkeep.collection import Reference
 from quantkeep.errors import AlreadyExists, Corrupt, InvalidReference, StoreFull, Unavailable
+from quantkeep.hosts import Hosts
 from quantkeep.query import Query, Where
-from quantkeep_backends.redis import chunks, lookahead, packing, pipe, staging
+from quantkeep_backends.redis import chunks, contents, lookahead, packing, pipe, staging
 from quantkeep_backends.redis.opening import discard
 from quantkeep_conformance import servers
-from quantkeep_conformance.records import KIT_RECORDS, Entry
+from quantkeep_conformance.records import KIT_RECORDS, Entry, Specimen
 
 KINDS = ["redis_server", "valkey_server"]
 
@@ -183,6 +189,43 @@ def test_identities_are_the_same_from_tables_and_from_records(url, small, texts)
         without = [Entry(number=n) for n in range(60)]
         keep.commit(keep.table(Entry).append([*made, *without]))
         assert keep.table(Entry).count() == len(texts) + 160
+
+
+(NAN,) = struct.unpack(">d", bytes.fromhex("7ff8000000000001"))  # another than math.nan
+HARD: dict[str, list[Any]] = {
+    "text": [None, "", "a", "A", "\u00e4", "a\u0308"],
+    "integer": [None, 0, 1, -(2**63), 2**63 - 1],
+    "real": [None, 0.0, -0.0, 1.5, math.nan, NAN],
+    "decimal": [None, Decimal(0), Decimal("1.5"), Decimal("-1.5")],
+    "flag": [None, True, False],
+    "instant": [None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 1, tzinfo=UTC)],
+    "day": [None, date(2026, 1, 1), date(2026, 1, 2)],
+    "token": [None, UUID(int=1), UUID(int=2)],
+    "blob": [None, b"", b"a", b"aa"],
+    "document": [None, {}, {"a": 1}, {"a": 1.0}, []],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_contents_are_the_same_where_their_digests_are(name):
+    collection = Specimen.collection
+    rows = [collection.seal(Specimen(name="x", **{name: value}), Hosts(())) for value in HARD[name]]
+    pairs = [(one, other) for one in rows for other in rows]
+    ours, theirs = (chunks.of_rows(collection, [pair[n] for pair in pairs]) for n in (0, 1))
+    void = [n for n in theirs.schema.names if theirs.column(n).null_count == theirs.num_rows]
+    found = contents.same(collection, ours, theirs.drop_columns(void)).to_pylist()
+    assert found == [one.digest == other.digest for one, other in pairs]
+    assert found.count(True) == len(rows)
+
+
+@pytest.mark.requirement("Z-9")
+def test_binaries_and_texts_are_compared_whatever_their_arrow_type():
+    one = pa.RecordBatch.from_pydict({"text": ["a"], "blob": pa.array([b"ab"], pa.binary(2))})
+    long = {"text": pa.array(["a"], pa.large_string()), "blob": pa.array([b"a"], pa.large_binary())}
+    other = pa.RecordBatch.from_pydict(long)
+    for ours, theirs in ((one, other), (other, one)):
+        assert contents.same(Specimen.collection, ours, theirs).to_pylist() == [False]
+        assert contents.same(Specimen.collection, ours, ours).to_pylist() == [True]
 
 
 # -- several appends in one batch ------------------------------------------------------------------

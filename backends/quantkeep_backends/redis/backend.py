@@ -11,7 +11,7 @@ from quantkeep.query import Query, Tally
 from quantkeep_backends.redis.backdoor import RedisBackdoor
 from quantkeep_backends.redis.blobs import Blobs
 from quantkeep_backends.redis.catalogue import Catalogue, arguments_of
-from quantkeep_backends.redis.commits import Commits
+from quantkeep_backends.redis.commits import Commits, Watermark
 from quantkeep_backends.redis.compaction import Compaction
 from quantkeep_backends.redis.joining import Joining
 from quantkeep_backends.redis.keys import Names
@@ -46,8 +46,9 @@ class RedisBackend(Backend):
         self._link = link
         self._names = names
         self._catalogue = Catalogue(link, names)
-        self._commits = Commits(link, names, self._catalogue, self._identity)
-        self._reading = Reading(link, names, self._catalogue, self._commits.seen)
+        seen = Watermark()
+        self._reading = Reading(link, names, self._catalogue, seen)
+        self._commits = Commits(link, names, self._catalogue, self._identity, self._reading, seen)
         self._sealing = Sealing(link, names, self._catalogue, self._reading)
         self._commits.crowded = self._sealing.relieve
         self._blobs = Blobs(link, names)
@@ -132,8 +133,7 @@ class RedisBackend(Backend):
     # -- housekeeping ------------------------------------------------------------------------------
 
     def now(self) -> int:
-        seconds, microseconds = self._link.ask("TIME")
-        return int(seconds) * 1_000_000 + int(microseconds)
+        return self._reading.clock.now()
 
     def health(self) -> Health:
         return self._maintenance.health()

@@ -17,7 +17,7 @@ from quantkeep.batch import (
 )
 from quantkeep.collection import SealedRow
 from quantkeep.errors import TooLarge
-from quantkeep_backends.redis import entries, ordering, texts
+from quantkeep_backends.redis import entries, ordering
 from quantkeep_backends.redis.shapes import Shape, arranged
 
 # The arguments of an append, by its number; none where it has to be looked at anew.
@@ -44,22 +44,25 @@ def put(shape: Shape, write: Put) -> list[Any]:
     collection = shape.collection
     key = shape.key(shape.take_key(row.values))
     fields = _fields(shape, row)
+    note = shape.note(row.values, key)
+    holds = [] if note else [
+        *shape.members(row.values, key), *shape.groups(row.values), *shape.references(row.values)
+    ]  # fmt: skip
     nulls = [n for n, scalar in zip(collection.names, row.values, strict=True) if scalar is None]
     return [
         "P", collection.name, key, shape.stream(shape.take_stream(row.values)),
         "1" if collection.immutable else "", *expected(write.expect),
         row.digest.hex(), collection.schema_version, _stamp(row.created_at),
-        _stamp(row.updated_at), _token(shape, row),
-        *shape.members(row.values, key), *shape.groups(row.values),
-        *shape.references(row.values), len(fields) // 2, *fields, len(nulls), *nulls,
+        _stamp(row.updated_at), _token(shape, row), note, *holds,
+        len(fields) // 2, *fields, len(nulls), *nulls,
     ]  # fmt: skip
 
 
 def _fields(shape: Shape, row: SealedRow) -> list[Any]:
     fields: list[Any] = []
-    for name, kind, scalar in zip(shape.collection.names, shape.kinds, row.values, strict=True):
+    for name, write, scalar in zip(shape.collection.names, shape.writers, row.values, strict=True):
         if scalar is not None:
-            fields += (name, texts.stored(kind, scalar))
+            fields += (name, write(scalar))
     return fields
 
 
@@ -141,7 +144,7 @@ def arguments(
     batch: Batch, shapes: Callable[[str], Shape], appended: Appended, identity: Identities
 ) -> list[Any] | None:
     """The arguments of every write, in order; ``None`` if one of them has none yet."""
-    check_size(len(batch.writes))
+    check_size(sum(not isinstance(write, Append) for write in batch.writes))
     said: list[Any] = [len(batch.writes)]
     for number, write in enumerate(batch.writes):
         shape = shapes(write.collection.name)
@@ -167,9 +170,16 @@ def check_size(count: int) -> None:
         )
 
 
-def alone(batch: Batch, name: str) -> bool:
-    """Whether one write of *batch* alone is to the collection *name*."""
-    return sum(write.collection.name == name for write in batch.writes) == 1
+def appends(batch: Batch) -> dict[str, list[Append]]:
+    """The appends to each log that *batch* does nothing else to."""
+    found: dict[str, list[Append]] = {}
+    others = set[str]()
+    for write in batch.writes:
+        if isinstance(write, Append):
+            found.setdefault(write.collection.name, []).append(write)
+        else:
+            others.add(write.collection.name)
+    return {name: writes for name, writes in found.items() if name not in others}
 
 
-__all__ = ["Identities", "alone", "append", "arguments", "expected", "put", "rows_of", "target"]
+__all__ = ["Identities", "append", "appends", "arguments", "expected", "put", "rows_of", "target"]

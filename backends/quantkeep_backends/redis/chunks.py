@@ -38,7 +38,7 @@ _EXTRA: Final = {
 }
 LONGEST: Final = 16_384  # revisions that a chunk spans at most
 _NUMBERS: Final = pa.array(range(LONGEST), pa.int64())
-_OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd")
+_OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)  # chunks do
 
 
 class Place(NamedTuple):
@@ -119,8 +119,8 @@ def packed(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema, options=_OPTIONS) as writer:
         writer.write_batch(batch)
-    body: bytes = sink.getvalue().to_pybytes()
-    return blake2b(body, digest_size=DIGEST_BYTES).digest() + body
+    body = memoryview(sink.getvalue())
+    return b"".join((blake2b(body, digest_size=DIGEST_BYTES).digest(), body))
 
 
 # -- reading ---------------------------------------------------------------------------------------

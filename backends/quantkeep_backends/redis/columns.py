@@ -8,8 +8,9 @@ import pyarrow as pa
 from quantkeep import arrow
 from quantkeep.collection import Collection
 from quantkeep.query import Condition, Query
-from quantkeep_backends.redis.chunks import Chunk, is_exact
+from quantkeep_backends.redis.chunks import Chunk, Place, is_exact
 from quantkeep_backends.redis.logs import Plan
+from quantkeep_backends.redis.lookahead import ahead
 from quantkeep_backends.redis.streams import Start, Stream
 
 
@@ -45,16 +46,22 @@ def _of_stream(
 ) -> Iterator[pa.RecordBatch]:
     stream, low = start.stream, 1
     packed = (start.page or stream.page()).packed
-    for place in packed.over(1, start.head):
-        yield from _single(stream, collection, where, (low, place.first - 1), wanted)
-        low = place.last + 1
-        if not stream.may_hold(place, where):
-            continue
+    places = packed.over(1, start.head)
+
+    def read(place: Place) -> pa.RecordBatch | None:
         chunk = stream.chunk(place, packed)
-        if chunk is not None:
-            yield _cast(chunk, collection, where, start.head, wanted)
-        else:
-            yield from _single(stream, collection, where, (place.first, place.last), wanted)
+        return None if chunk is None else _cast(chunk, collection, where, start.head, wanted)
+
+    asked = {place for place in places if stream.may_hold(place, where)}
+    with ahead(read, [place for place in places if place in asked]) as batches:
+        for place in places:
+            yield from _single(stream, collection, where, (low, place.first - 1), wanted)
+            low = place.last + 1
+            batch = next(batches) if place in asked else None
+            if batch is not None:
+                yield batch
+            elif place in asked:  # pruned or joined meanwhile
+                yield from _single(stream, collection, where, (place.first, place.last), wanted)
     yield from _single(stream, collection, where, (low, start.head), wanted)
 
 

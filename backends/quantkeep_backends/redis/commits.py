@@ -4,7 +4,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -20,18 +20,21 @@ from quantkeep.errors import (
     Unavailable,
     scrubbed,
 )
-from quantkeep_backends.redis import batches, chunks, judgements
+from quantkeep_backends.redis import batches, judgements
+from quantkeep_backends.redis.appends import Appends
+from quantkeep_backends.redis.arranging import Stored
 from quantkeep_backends.redis.catalogue import Catalogue
-from quantkeep_backends.redis.keys import Names
+from quantkeep_backends.redis.keys import Names, taken_apart
 from quantkeep_backends.redis.link import Link, Lost
-from quantkeep_backends.redis.packing import Packer
-from quantkeep_backends.redis.scripts import as_one, script
-from quantkeep_backends.redis.shapes import Shape
+from quantkeep_backends.redis.packets import as_one
+from quantkeep_backends.redis.scripts import script
+from quantkeep_backends.redis.sources import count
 from quantkeep_backends.redis.staging import Learnt, Staging
 from quantkeep_backends.redis.steps import step
 
 _TRIES: Final = 20  # times that other programs may change what a commit was prepared for
 _PER_ROW: Final = 50e-6  # seconds that a slow server may take for each row of a large append
+_DIGESTS: Final = 500  # that one script notes
 _AGAIN: Final = frozenset({"schema", "changed", "unstaged"})
 
 
@@ -68,15 +71,17 @@ class Commits:
     """Commits of one handle."""
 
     def __init__(
-        self, link: Link, names: Names, catalogue: Catalogue, identity: Callable[[Delete], str]
-    ) -> None:
+        self, link: Link, names: Names, catalogue: Catalogue,
+        identity: Callable[[Delete], str], stored: Stored, seen: Watermark,
+    ) -> None:  # fmt: skip
         self._link = link
         self._names = names
         self._catalogue = catalogue
         self._identity = identity
+        self._stored = stored
         self._numbers = itertools.count(1)
         self._handle = os.urandom(8).hex()
-        self.seen = Watermark()
+        self.seen = seen
         self.crowded: Callable[[str], None] = lambda stream: None
 
     def commit(self, batch: Batch) -> Receipt:
@@ -100,6 +105,8 @@ class Commits:
             self._catalogue.look()
         elif why == "dupes":
             attempt.learn(answer)
+        elif why == "undigested":
+            self._digest(answer[1])
         elif why in _AGAIN:
             attempt.learnt.forget()
         else:
@@ -112,6 +119,20 @@ class Commits:
         for stream in answer[3:]:
             self.crowded(stream.decode())
         return Receipt(receipt.outcomes, receipt.at, batch.op_id)
+
+    def _digest(self, told: Sequence[Sequence[bytes]]) -> None:
+        """Note the digests of entries that a large append stored without, to compare with them."""
+        said: list[Any] = []
+        for stream, identity, revision in told:
+            log, _, of = stream.decode().partition(":")
+            shape = self._catalogue.shape(log)
+            key = taken_apart(shape.stream_columns, of)
+            found = self._stored.digests(shape, key, [int(revision)])
+            said += [(stream, identity, revision, d) for d in found.values()]
+        for start in range(0, len(said), _DIGESTS):
+            some = said[start : start + _DIGESTS]
+            arguments = [each for entry in some for each in entry]
+            script("digest").run(self._link, self._names.meta, len(some), *arguments)
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -145,17 +166,9 @@ class Commits:
         row = batches.only_entry(batch, shape) if shape else None
         if shape and row:
             return "append", number, [*operation, *batches.entry(shape, row)]
-
-        def appended(shape: Shape, write: Append, number: int) -> list[Any] | None:
-            plain = not shape.has_book and batches.alone(batch, shape.collection.name)
-            if not (plain and worth_packing(write)):
-                return batches.append(shape, write, plain=plain)
-            learnt = attempt.learnt
-            packer = Packer(shape, write, learnt.known, careful=learnt.careful)
-            attempt.streams[number] = packer.streams
-            return packer.arguments(staging, staging.freed)
-
-        writes = batches.arguments(batch, self._catalogue.shape, appended, self._identity)
+        appends = Appends(batch, attempt.learnt, self._stored, staging)
+        writes = batches.arguments(batch, self._catalogue.shape, appends, self._identity)
+        attempt.streams = appends.streams
         if writes is None:
             return "", number, []
         name = "commit_packed" if attempt.streams else "commit"
@@ -234,10 +247,4 @@ class _Attempt:
 
 def _rows(batch: Batch) -> int:
     """How many rows are appended, as far as that is known."""
-    appends = (write.rows for write in batch.writes if isinstance(write, Append))
-    return sum(len(rows) for rows in appends if isinstance(rows, Sized))
-
-
-def worth_packing(write: Append) -> bool:
-    """Whether there are so many rows that they go into chunks of their own."""
-    return not isinstance(write.rows, Sized) or len(write.rows) >= chunks.LEAST
+    return sum(count(write) or 0 for write in batch.writes if isinstance(write, Append))

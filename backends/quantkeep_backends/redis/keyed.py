@@ -38,7 +38,7 @@ class Records:
         self.shape = shape
         self.collection = collection
         self.fields: tuple[str, ...] = (*collection.names, *STORED)
-        self._kinds = [column.kind for column in collection.columns]
+        self._readers = [texts.reader(column.kind) for column in collection.columns]
         self._lengths = f">{len(self.fields)}i"
         self._header = 4 * len(self.fields)
 
@@ -66,9 +66,12 @@ class Records:
         sizes = unpack_from(self._lengths, text)
         at, parts = self._header, list[bytes | None]()
         for size in sizes:
-            parts.append(None if size < 0 else text[at : at + size])
-            at += max(size, 0)
-        values, stamps = parts[: len(self._kinds)], parts[len(self._kinds) :]
+            if size < 0:
+                parts.append(None)
+            else:
+                parts.append(text[at : at + size])
+                at += size
+        values, stamps = parts[: len(self._readers)], parts[len(self._readers) :]
         try:
             return self._stored(values, stamps)
         except (ValueError, KeyError, OverflowError, TypeError) as error:
@@ -81,8 +84,8 @@ class Records:
             raise ValueError("its stamps are missing")
         row = tuple(
             [
-                None if value is None else texts.scalar(kind, value)
-                for kind, value in zip(self._kinds, values, strict=True)
+                None if value is None else read(value)
+                for read, value in zip(self._readers, values, strict=True)
             ]
         )
         stored = StoredRow(

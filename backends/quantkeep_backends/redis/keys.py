@@ -6,7 +6,7 @@ change them together. Ids are percent-encoded, each to a text of its own and bac
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -16,12 +16,18 @@ from quantkeep_backends.redis import texts
 
 _NULL: Final = "%null"  # no percent-encoding of anything: n is no hexadecimal digit
 _SAFE: Final = "/@+,;=!$'()&"  # what redis-cli shows and takes as it is; never : or |
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~/@+,;=!$'()&-]*\Z")
+PLAIN: Final = r"[A-Za-z0-9_.~/@+,;=!$'()&-]*"  # what stands in a key as it is
+_is_plain: Final = re.compile(PLAIN).fullmatch
 
 
 def escaped(text: str) -> str:
     """*text* with everything percent-encoded that could mean something in a key."""
-    return text if _PLAIN.match(text) else quote(text, safe=_SAFE)
+    return text if _is_plain(text) else _quoted(text)
+
+
+@lru_cache(4_096)  # the parts of a state are saved again and again
+def _quoted(text: str) -> str:
+    return quote(text, safe=_SAFE)
 
 
 def part(column: Column, scalar: Scalar) -> str:

@@ -6,7 +6,8 @@ write that was tried again may have been made twice.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from redis.connection import Connection, SSLConnection
@@ -26,15 +27,14 @@ from redis.exceptions import (
 
 from quantkeep.errors import Busy, Closed, QuantkeepError, Unavailable, scrubbed
 from quantkeep_backends.redis.errors import translated
+from quantkeep_backends.redis.packets import Command, packed
 from quantkeep_backends.redis.settings import Settings
 
-Command = Sequence[Any]
 Address = tuple[str, int]
 Wire = Any  # the driver's connections, whose methods have no types
 
 # The server's own word, though the driver counts it among lost connections.
 _ANSWERS: Final = (ResponseError, BusyLoadingError, AuthenticationError, AuthorizationError)
-_LENGTHS: Final = [b"$%d\r\n" % size for size in range(1_024)]  # as they stand before an argument
 _SETTLING: Final = 0.05  # seconds between looks at a cluster whose slots are on the move
 
 
@@ -51,6 +51,7 @@ class Link:
         self._idle: list[tuple[Address, Wire]] = []
         self._room = threading.BoundedSemaphore(settings.connections)
         self._closed = False
+        self.asked = 0  # how often, so that it shows whether something was
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -86,21 +87,28 @@ class Link:
         return answers
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        with self.lent() as wire:
+            wire.send_packed_command([*map(packed, commands)], check_health=False)
+            answers = [answer(wire) for _ in commands]
+            if isinstance(answers[0], BusyLoadingError | AuthenticationError):
+                wire.disconnect()
+            return answers
+
+    @contextmanager
+    def lent(self) -> Iterator[Wire]:
+        """A connection of one's own; what goes wrong on it ends it, and is ``Lost``."""
         with self._turn():
+            self.asked += 1
             address, wire = self._connected()
             try:
-                wire.send_packed_command([*map(packed, commands)], check_health=False)
-                answers = [_answer(wire) for _ in commands]
+                yield wire
             except (RedisError, OSError) as error:
                 wire.disconnect()
                 raise Lost(str(error)) from error
             except BaseException:
                 wire.disconnect()  # an answer that nobody read must not be the next one's
                 raise
-            if isinstance(answers[0], BusyLoadingError | AuthenticationError):
-                wire.disconnect()
             self._idle.append((address, wire))
-            return answers
 
     def meaning(self, error: BaseException) -> QuantkeepError:
         """The typed error for what the driver said."""
@@ -218,33 +226,6 @@ class _Turn:
         self._room.release()
 
 
-def packed(command: Command) -> bytes:
-    """*command* as Redis reads it; in a fifth of the time that the driver takes."""
-    if type(command) is bytes:
-        return command  # it is already
-    return b"*%d\r\n" % len(command) + _arguments(command)
-
-
-def alike(beginnings: Sequence[Command], rest: Command) -> list[bytes]:
-    """Commands, packed, which all end with *rest*."""
-    end = _arguments(rest)
-    return [b"*%d\r\n" % (len(b) + len(rest)) + _arguments(b) + end for b in beginnings]
-
-
-def _arguments(command: Command) -> bytes:
-    parts = [
-        part.encode() if type(part) is str else part if type(part) is bytes else b"%d" % part
-        for part in command
-    ]
-    said = [b"\r\n"] * (3 * len(parts))
-    said[0::3] = [
-        _LENGTHS[size] if (size := len(part)) < len(_LENGTHS) else b"$%d\r\n" % size
-        for part in parts
-    ]
-    said[1::3] = parts
-    return b"".join(said)
-
-
 def _is_quiet(wire: Wire) -> bool:
     """Whether an idle connection is still one: a server that was stopped has closed it."""
     try:
@@ -253,7 +234,8 @@ def _is_quiet(wire: Wire) -> bool:
         return False
 
 
-def _answer(wire: Wire) -> Any:
+def answer(wire: Wire) -> Any:
+    """The next answer, which may be an error that the server tells."""
     try:
         return wire.read_response()
     except _ANSWERS as error:

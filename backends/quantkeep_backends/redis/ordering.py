@@ -24,6 +24,12 @@ def encoded(kind: Kind, scalar: Scalar) -> bytes:
     return NULL if scalar is None else _VALUE + _ENCODERS.get(kind, _text)(scalar)
 
 
+def encoder(kind: Kind) -> Callable[[Scalar], bytes]:
+    """What :func:`encoded` does to the scalars of one kind."""
+    encode = _ENCODERS.get(kind, _text)
+    return lambda scalar: NULL if scalar is None else _VALUE + encode(scalar)
+
+
 def prefix(text: str) -> bytes:
     """What the encodings of all texts begin with that begin with *text*."""
     return _VALUE + text.encode()

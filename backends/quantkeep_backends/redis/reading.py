@@ -1,16 +1,19 @@
 """Answering gets, queries and tallies."""
 
-from collections.abc import Iterator
-from itertools import chain
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from quantkeep.backend import Head
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.query import Query, Tally
 from quantkeep_backends.redis import columns, keyed, logs
 from quantkeep_backends.redis.catalogue import Catalogue
+from quantkeep_backends.redis.clock import Clock
 from quantkeep_backends.redis.commits import Watermark
 from quantkeep_backends.redis.entries import Reader
 from quantkeep_backends.redis.keyed import Range, Records
@@ -22,6 +25,7 @@ from quantkeep_backends.redis.shapes import Shape
 from quantkeep_backends.redis.streams import Cache, Start, Stream
 
 Rows = Iterator[StoredRow]
+_NEAR: Final = 1_000  # revisions that are read together although only some were asked for
 
 
 class Reading:
@@ -33,6 +37,7 @@ class Reading:
         self._catalogue = catalogue
         self._seen = seen
         self.cache = Cache()
+        self.clock = Clock(link)
 
     def ask(self, script: Script, *arguments: Any) -> list[Any]:
         """What a reading script says; raises ``Regression`` where the store has gone back."""
@@ -43,7 +48,8 @@ class Reading:
         if answer[0] == b"regressed":
             raise self._seen.regressed(answer[1].decode(), self._link.settings.where)
         self._seen.note(int(answer[1]))
-        rest: list[Any] = answer[2:]
+        self.clock.note(int(answer[2]))
+        rest: list[Any] = answer[3:]
         return rest
 
     # -- one row -----------------------------------------------------------------------------------
@@ -72,6 +78,37 @@ class Reading:
             return None
         found = stream.ascending(revision, revision, (), page.packed)
         return next(chain.from_iterable(found), None)
+
+    def digests(self, shape: Shape, key: Key, revisions: Sequence[int]) -> dict[int, bytes]:
+        """Of those ascending *revisions* of a stream that are there, the digests."""
+        stream, wanted = self.stream(shape, shape.collection, key), {*revisions}
+        packed = stream.page().packed
+        return {
+            row.revision: row.digest
+            for low, high in _spans(revisions)
+            for rows in stream.ascending(low, high, (), packed)
+            for row in rows
+            if row.revision in wanted
+        }
+
+    def contents(
+        self, shape: Shape, key: Key, revisions: Sequence[int]
+    ) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
+        """The columns of those that are packed, a chunk at a time, and which revisions they are."""
+        stream, low = self.stream(shape, shape.collection, key), revisions[0]
+        wanted, packed = pa.array(revisions, pa.int64()), stream.page().packed
+        while places := packed.over(low, revisions[-1]):
+            chunk = stream.chunk(places[0], packed)
+            if chunk is None:
+                packed = stream.page().packed  # pruned or joined meanwhile
+                continue
+            batch, found = chunk.arrow(shape.collection, low, revisions[-1], ())
+            asked = pc.is_in(found, wanted)
+            yield batch.filter(asked), found.filter(asked)
+            at = bisect_right(revisions, places[0].last)
+            if at == len(revisions):
+                return
+            low = revisions[at]
 
     # -- many --------------------------------------------------------------------------------------
 
@@ -191,6 +228,16 @@ class Reading:
             for head in self.heads(collection)
         ]
         return sum(int(known.get(b"rows", 0)) for known in facts)
+
+
+def _spans(revisions: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last of those that are near each other."""
+    low = revisions[0]
+    for before, revision in pairwise(revisions):
+        if revision - before > _NEAR:
+            yield low, before
+            low = revision
+    yield low, revisions[-1]
 
 
 def started(pages: Iterator[Rows]) -> Rows:

@@ -1,19 +1,16 @@
 """The Lua scripts, and running one: by its digest, and with its text where the server forgot it."""
 
-from collections.abc import Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final
 
 import attrs
-import msgspec
 from redis.exceptions import NoScriptError
 
 from quantkeep_backends.redis.link import Link
 
 _FOLDER: Final = "lua"
-_pack: Final = msgspec.msgpack.Encoder().encode
 
 _COMMIT: Final = ("begin", "overlay", "judgements", "records", "entries")
 _REST: Final = ("targets", "references", "apply")
@@ -42,24 +39,6 @@ class Script:
             return link.tell(("EVALSHA", self.digest, 1, key, *arguments), *more)
         except NoScriptError:  # after a restart; nothing was executed
             return link.tell(("EVAL", self.text, 1, key, *arguments), *more)
-
-
-def as_one(arguments: Sequence[str | bytes | int]) -> bytes:
-    """Many arguments as one: an array of strings in msgpack, whatever bytes they hold."""
-    return _pack(
-        [
-            part if type(part) is str else str(part) if type(part) is int else _string(part)
-            for part in arguments
-        ]
-    )
-
-
-def _string(part: Any) -> msgspec.Raw:
-    size = len(part)
-    if size < 32:
-        return msgspec.Raw(bytes((0xA0 | size,)) + part)
-    width = (size > 0xFF) + (size > 0xFFFF)
-    return msgspec.Raw(bytes((0xD9 + width,)) + size.to_bytes(1 << width, "big") + part)
 
 
 @cache

@@ -1,20 +1,26 @@
 """What a stored collection is made of in Redis: fields, indexes, unique groups, references."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from quantkeep.collection import STAMPS, Collection, Key, Reference, StoredRow
 from quantkeep.columns import Column, Kind, Row, Scalar
 from quantkeep.query import column_of
-from quantkeep_backends.redis import keys, ordering
+from quantkeep_backends.redis import keys, ordering, texts
+from quantkeep_backends.redis.packets import nested
 
 STORED: Final = ("_revision", "_created_at", "_updated_at", "_schema_version", "_digest", "_seal")
 _PLACEHOLDERS: Final = {"created_at": b"\0created", "updated_at": b"\0updated"}
 _STREAMS: Final = 1_000  # whose texts are remembered
+_NOTES: Final = 4_096  # that are: what is saved over and over is most of a live state
 _TIMELY: Final = (Kind.TIMESTAMP, Kind.DATE, Kind.INTEGER)
+
+
+_Segment = tuple[str, int | None, Callable[[Scalar], bytes]]  # a column, its place, its encoding
 
 
 class Index(NamedTuple):
@@ -34,9 +40,10 @@ class Shape:
         self.key_columns = _columns(collection, collection.key)
         self.take_stream = collection.stream_of
         self.take_key = collection.key_of
-        self.kinds = [column.kind for column in collection.columns]
-        self._identity = _columns(collection, collection.identity)
+        self.writers = [texts.writer(column.kind) for column in collection.columns]
+        self.identity_columns = _columns(collection, collection.identity)
         self._streams: dict[Key, str] = {}
+        self._notes: dict[Key, bytes] = {}
 
     # -- keys --------------------------------------------------------------------------------------
 
@@ -91,33 +98,65 @@ class Shape:
         return f"ix:{self.collection.name}:{what}"
 
     @cached_property
-    def _segments(self) -> list[tuple[bytes, list[tuple[str, int | None, Kind]]]]:
-        return [
-            (
-                index.name.encode(),
-                [
-                    (name, self.collection.places.get(name), column_of(self.collection, name).kind)
-                    for name in index.columns
-                ],
-            )
-            for index in self.indexes
-        ]
+    def _segments(self) -> list[tuple[bytes, list[_Segment]]]:
+        collection = self.collection
+
+        def segment(name: str) -> _Segment:
+            encode = ordering.encoder(column_of(collection, name).kind)
+            return name, collection.places.get(name), encode
+
+        return [(index.name.encode(), [*map(segment, index.columns)]) for index in self.indexes]
+
+    def note(self, row: Row, key: str) -> bytes:
+        """What a record holds and refers to, as it is kept beside it; empty: the script makes it.
+
+        It does where the store's own stamps are in an index.
+        """
+        if self._is_stamped:
+            return b""
+        held = self._held(row)
+        known = self._notes.get(held)
+        if known is None:
+            known = self._made_note(row, key)
+            if len(self._notes) < _NOTES:
+                self._notes[held] = known
+        return known
+
+    def _made_note(self, row: Row, key: str) -> bytes:
+        members = chain.from_iterable(self._members(row, key))
+        return nested((members, self.groups(row)[1:], self.references(row)[1:]))
+
+    @cached_property
+    def _held(self) -> Callable[[Row], Key]:
+        """Gives what a note is made of: the key, and what is indexed, unique or refers."""
+        collection = self.collection
+        groups = [index.columns for index in self.indexes]
+        groups += [*collection.unique, *(each.columns for each in collection.references)]
+        return collection.pick(tuple(dict.fromkeys(chain.from_iterable(groups))))
+
+    @cached_property
+    def _is_stamped(self) -> bool:
+        return any(place is None for _, columns in self._segments for _, place, _ in columns)
 
     def members(self, row: Row, key: str) -> list[Any]:
         """Of each index its name and the member's segments, as the script takes them."""
         said: list[Any] = [len(self._segments)]
+        for name, *segments in self._members(row, key):
+            said += [name, len(segments), *segments]
+        return said
+
+    def _members(self, row: Row, key: str) -> Iterator[list[bytes]]:
+        """Of each index its name, and what makes up the member."""
         tail = key.encode()
         for name, columns in self._segments:
-            segments, plain = [], b""
-            for column, place, kind in columns:
+            segments, plain = list[bytes](), b""
+            for column, place, encode in columns:
                 if place is None:
                     segments += [plain, _PLACEHOLDERS[column]]
                     plain = b""
                 else:
-                    plain += ordering.encoded(kind, row[place])
-            segments.append(plain + tail + len(tail).to_bytes(2, "big"))
-            said += [name, len(segments), *segments]
-        return said
+                    plain += encode(row[place])
+            yield [name, *segments, plain + tail + len(tail).to_bytes(2, "big")]
 
     def member(self, stored: StoredRow, index: Index) -> bytes:
         """What stands in *index* for a record, without its key."""
@@ -157,19 +196,30 @@ class Shape:
     def references(self, row: Row) -> list[Any]:
         """Of each reference that is not null what it refers to, and how."""
         said: list[Any] = [0]
-        for reference in self.collection.references:
-            target = self.collection.pick(reference.columns)(row)
+        for pick, columns, to, how in self._references:
+            target = pick(row)
             if None not in target:
                 said[0] += 1
-                said += self._reference(reference, target)
+                said += (to, keys.joined(columns, target), *how)
         return said
 
-    def _reference(self, reference: Reference, target: Key) -> list[Any]:
-        columns = [column_of(self.collection, name) for name in reference.columns]
-        log = self._stored[reference.to].log
-        how = reference.on_delete + (" log" if self.collection.log else "")
-        field = f"{self.collection.name}|{','.join(reference.columns)}|"
-        return [reference.to, keys.joined(columns, target), "1" if log else "", how, field]
+    @cached_property
+    def _references(self) -> list[tuple[Callable[[Row], Key], Sequence[Column], str, list[str]]]:
+        return [
+            (
+                self.collection.pick(reference.columns),
+                _columns(self.collection, reference.columns),
+                reference.to,
+                self._how(reference),
+            )
+            for reference in self.collection.references
+        ]
+
+    def _how(self, reference: Reference) -> list[str]:
+        """Whether it is to a log, what a deletion does, and the beginning of its field."""
+        log = "1" if self._stored[reference.to].log else ""
+        on_delete = reference.on_delete + (" log" if self.collection.log else "")
+        return [log, on_delete, f"{self.collection.name}|{','.join(reference.columns)}|"]
 
     # -- logs --------------------------------------------------------------------------------------
 
@@ -198,7 +248,7 @@ class Shape:
             return ""
         if type(identity[0]) is str and len(identity) == 1:  # as is a trade's uid
             return keys.escaped(identity[0]) or "%empty"
-        return keys.joined(self._identity, identity) or "%empty"
+        return keys.joined(self.identity_columns, identity) or "%empty"
 
 
 def encoded(collection: Collection, name: str, scalar: Scalar) -> bytes:

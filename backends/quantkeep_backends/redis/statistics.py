@@ -40,17 +40,17 @@ def summed_up(collection: Collection, batch: pa.RecordBatch) -> bytes:
 
 
 def _summary(kind: Kind, column: Any) -> Summary:
-    present = len(column) - column.null_count
+    rows, present = len(column), len(column) - column.null_count
     if not present:
         return None, None, True, []
-    most = pc.min_max(column).as_py()
     distinct = None
     if kind in (Kind.TEXT, Kind.UUID):
-        values = column.unique().drop_null()
-        few = len(values) <= _FEW
-        distinct = [ordering.encoded(kind, v) for v in values.to_pylist()] if few else None
+        column = column.unique().drop_null()  # and those that follow look at less
+        values = column.to_pylist() if len(column) <= _FEW else None
+        distinct = values and [ordering.encoded(kind, value) for value in values]
+    most = pc.min_max(column).as_py()
     low, high = (ordering.encoded(kind, most[end]) for end in ("min", "max"))
-    return low, high, present < len(column), distinct
+    return low, high, present < rows, distinct
 
 
 def recalled(info: bytes) -> dict[str, Summary]:

@@ -22,10 +22,19 @@ def stored(kind: Kind, scalar: Any) -> bytes:
     return scalar if kind is Kind.BINARY else of(kind, scalar).encode()
 
 
+def writer(kind: Kind) -> Callable[[Any], str | bytes]:
+    """What writes the scalars of one kind, to be put into an argument; the same as a field."""
+    return bytes if kind is Kind.BINARY else _WRITERS.get(kind, str)
+
+
 def scalar(kind: Kind, text: bytes) -> Scalar:
     """The scalar of what :func:`stored` gave; raises ``ValueError`` where that was changed."""
-    read = _READERS.get(kind)
-    return text.decode() if read is None else read(text)
+    return reader(kind)(text)
+
+
+def reader(kind: Kind) -> Callable[[bytes], Scalar]:
+    """What :func:`scalar` does to the texts of one kind."""
+    return _READERS.get(kind, bytes.decode)
 
 
 def _real(number: float) -> str:

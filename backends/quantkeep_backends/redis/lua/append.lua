@@ -40,6 +40,7 @@ if identity ~= '' then
   end
   if known then
     revision, new = known:match('^%d+'), false
+    if known == revision then return {'undigested', {{stream, identity, revision}}} end
     if known:sub(#revision + 2) ~= digest then return {'no', '1', 'taken', '0', '1'} end
   end
 end

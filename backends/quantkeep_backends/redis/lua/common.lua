@@ -28,6 +28,11 @@ end
 
 local function commits_now() return tonumber(call('HGET', KEYS[1], 'commits') or 0) end
 
+local function now_text()
+  local clock = call('TIME')
+  return clock[1] .. format('%06d', clock[2])
+end
+
 -- Several strings as one, which the driver reads faster: lengths first, -1 where there is nothing.
 local function packed(values, width)
   local sizes, parts = {}, {}

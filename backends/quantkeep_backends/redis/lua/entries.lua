@@ -44,4 +44,4 @@ while many > 0 do
   many = many - #names
   reached = backwards and from or upto
 end
-return {'ok', text(commits), text(head), now, facts, chunks, gone, text(reached), table.concat(found)}
+return {'ok', text(commits), now_text(), text(head), now, facts, chunks, gone, text(reached), table.concat(found)}

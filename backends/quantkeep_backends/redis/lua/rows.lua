@@ -31,4 +31,4 @@ for _, member in ipairs(members) do
   if size > bytes then break end
 end
 local more = #members == most or (last ~= members[#members] and #members > 0)
-return {'ok', text(commits), more and last or '', table.concat(found)}
+return {'ok', text(commits), now_text(), more and last or '', table.concat(found)}

@@ -43,7 +43,8 @@ local function write_keyed(change, row)
     return
   end
   if not before or before.note ~= row.note then
-    index(before and book_of(change.collection, change.key, before)[1], row.book[1])
+    index(before and book_of(change.collection, change.key, before)[1],
+      book_of(change.collection, change.key, row)[1])
     call('HSET', book, change.key, row.note)
   end
   local fields = row.fields

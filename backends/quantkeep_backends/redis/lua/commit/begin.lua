@@ -21,4 +21,4 @@ if meta[2] ~= schema then return {'schema'} end
 local clock = call('TIME')
 local now = clock[1] .. format('%06d', clock[2])
 
-local extend, write_packed, publish -- of packed entries, where the batch has any
+local extend, share, write_packed, publish -- of packed entries, where the batch has any

@@ -26,11 +26,18 @@ local function order(stream, column, revision, least, most, sorted)
   end
 end
 
+-- Entries that a large append left without a digest, whose content has to be looked at elsewhere.
+local undigested = {}
+
 -- Whether an identity is known: a refusal, or the revision of the entry that has it.
 local function told_before(stream, identity, digest)
   local known = identity ~= '' and identity_of(stream, identity)
   if not known then return end
   local revision = known:match('^%d+')
+  if known == revision then
+    undigested[#undigested + 1] = {stream, identity, revision}
+    return nil, revision
+  end
   if known:sub(#revision + 2) == digest then return nil, revision end
   return {'taken', '0'}
 end

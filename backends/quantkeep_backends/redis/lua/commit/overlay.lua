@@ -24,6 +24,13 @@ local function keyed_row(collection, key)
   return row
 end
 
+-- Whether this batch has appended an entry of that revision, which may not be among `rows`.
+local function is_appended(collection, of, revision)
+  local head = (heads[collection] or {})[of]
+  return head and revision <= head
+    and revision > tonumber(call('HGET', P .. 'heads:' .. collection, of) or 0)
+end
+
 -- A log's entry stands alone in a hash, or in a chunk unless it is marked as gone.
 local chunks = {}
 local function chunk_over(stream, revision)
@@ -42,6 +49,8 @@ local function log_row(collection, key)
   row = false
   if call('HEXISTS', P .. 'tail:' .. stream, revision) == 1 then
     row = {revision = revision, stream = stream, log = true}
+  elseif is_appended(collection, of, tonumber(revision)) then
+    return {revision = revision, stream = stream, log = true}
   else
     local chunk = chunk_over(stream, tonumber(revision))
     if chunk and call('SISMEMBER', P .. 'gone:' .. stream, revision) == 0 then
@@ -206,9 +215,9 @@ local function cascade(collection, key)
   end
 end
 
-local function store(collection, key, row, same)
+local function store(collection, key, row)
   rows[collection .. ':' .. key] = row
-  if not same then
+  if not row.same then
     hold(row.book, key, key)
     refer(row.book, key, true)
   end

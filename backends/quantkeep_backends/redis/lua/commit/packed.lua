@@ -1,5 +1,6 @@
 -- Many entries at once come packed: chunks as they will stand, and their identities beside them.
--- No other write of the batch is to the same log.
+-- All other writes of the batch to the same log are appends too, and come with the first of them.
+local shared = {} -- by log: what is to be answered of those appends
 local function take_blob()
   local staged = take()
   if staged == '' then return {value = take()} end
@@ -12,14 +13,15 @@ local function content(blob)
 end
 
 -- Identities of a parcel's rows: the length of a list of them and of their rows' numbers (none if
--- all rows have one), that list, and their digests.
+-- all rows have one), that list, and their digests, if they were needed.
 local function identities(blob)
   local size = struct.unpack('>I4', blob)
   local lists = cmsgpack.unpack(blob:sub(5, 4 + size))
-  local numbers, ids = lists[2], {names = lists[1]}
+  local numbers, ids, digests = lists[2], {names = lists[1]}, #blob > 4 + size
   function ids.entry(at, first)
     local from = 5 + size + 16 * (at - 1)
-    return text(first + (numbers[at] or at - 1)) .. ' ' .. blob:sub(from, from + 15)
+    local revision = text(first + (numbers[at] or at - 1))
+    return digests and revision .. ' ' .. blob:sub(from, from + 15) or revision
   end
   return ids
 end
@@ -98,18 +100,28 @@ function extend()
     local stream, freed = take(), take()
     changed = changed or (call('HGET', P .. 'stream:' .. stream, 'freed') or '0') ~= freed
   end
-  local runs = {}
-  for _ = 1, count() do
-    local number, many, revision = count(), count(), count()
-    if number > 0 then -- the next rows of that part
-      revision = firsts[number] + revision
+  local answers = {}
+  for number = 1, count() do
+    local new, runs = take(), {}
+    for _ = 1, count() do
+      local of, many, revision = count(), count(), count()
+      if of > 0 then -- the next rows of that part
+        revision = firsts[of] + revision
+      end
+      runs[#runs + 1] = '[' .. text(revision) .. ',' .. text(many) .. ']'
     end
-    runs[#runs + 1] = '[' .. text(revision) .. ',' .. text(many) .. ']'
+    answers[number] = {new, table.concat(runs, ',')}
   end
   if changed then return {'changed'} end
   if #dupes > 0 then return {'dupes', unpack(dupes, 1, math.min(#dupes, 3 * 2000))} end
   grows = grows or added > 0
-  outcome(added, table.concat(runs, ','))
+  shared[collection] = answers
+  share(collection)
+end
+
+-- An append whose rows have come with those of an earlier one.
+function share(collection)
+  outcome(unpack(table.remove(shared[collection or take()], 1)))
 end
 
 function write_packed(stream, parcel)

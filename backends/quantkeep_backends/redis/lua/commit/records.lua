@@ -36,8 +36,11 @@ local function put()
   if known then row.created = known.created end
   if row.created == '' then row.created = now end
   if row.updated == '' then row.updated = now end
-  row.book = take_book(row.created, row.updated)
-  row.note = cmsgpack.pack(row.book)
+  row.note = take()
+  if row.note == '' then
+    row.book = take_book(row.created, row.updated)
+    row.note = cmsgpack.pack(row.book)
+  end
   row.fields, row.nulls = {}, {}
   for at = 1, 2 * count() do row.fields[at] = take() end
   for at = 1, count() do row.nulls[at] = take() end
@@ -52,12 +55,15 @@ local function put()
   end
   touch(collection, key)
   local revision = head_of(collection, stream) + 1
-  local same = known and known.note == row.note -- as with most updates
-  if known and not same then remove(collection, key, true) end
-  refusal = not same and taken(row.book)
-  if refusal then return refusal end
+  row.same = known and known.note == row.note -- as with most updates
+  row.settled = row.same and (known.settled or not known.fields) -- and so it is stored
+  if not row.same then
+    if known then remove(collection, key, true) end
+    refusal = taken(book_of(collection, key, row))
+    if refusal then return refusal end
+  end
   row.revision = text(revision)
   heads[collection][stream] = revision
-  store(collection, key, row, same)
+  store(collection, key, row)
   outcome(known and 0 or 1, '[' .. row.revision .. ',1]')
 end

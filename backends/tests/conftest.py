@@ -12,6 +12,8 @@ import pytest
 
 from quantkeep import Keep
 from quantkeep.url import Url
+from quantkeep_backends.redis import chunks, packing, staging
+from quantkeep_backends.redis.opening import discard
 from quantkeep_conformance import servers
 from quantkeep_conformance.scratch import Scratch
 
@@ -28,6 +30,24 @@ def valkey_server() -> Iterator[servers.Server]:
     """The newest Valkey, set up likewise."""
     with servers.redis("valkey") as server:
         yield server
+
+
+@pytest.fixture(params=["redis_server", "valkey_server"])
+def either_redis(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A keep's URL on each of the two."""
+    server = request.getfixturevalue(request.param)
+    made = f"{server.url}?name=tests_{uuid.uuid4().hex}"
+    yield made
+    discard(Url.parse(made))
+
+
+@pytest.fixture
+def hundred_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred rows are a large append on Redis, of several chunks and lists of identities."""
+    monkeypatch.setattr(packing, "RESERVED", 50)
+    monkeypatch.setattr(staging, "_PIECE", 30)
+    monkeypatch.setattr(chunks, "LEAST", 20)
+    monkeypatch.setattr(chunks, "ROWS", 40)
 
 
 @pytest.fixture(scope="session")

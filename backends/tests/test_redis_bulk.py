@@ -1,10 +1,8 @@
 """Large appends from tables and in company: their content is told apart, each is answered."""
 
 import math
-import os
 import struct
 import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -22,11 +20,8 @@ from quantkeep.errors import AlreadyExists, Corrupt, InvalidReference, StoreFull
 from quantkeep.hosts import Hosts
 from quantkeep.query import Query, Where
 from quantkeep_backends.redis import chunks, contents, lookahead, packing, pipe, staging
-from quantkeep_backends.redis.opening import discard
 from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Specimen
-
-KINDS = ["redis_server", "valkey_server"]
 
 
 @record("remarks", key=("name",), references=[Reference(("account", "mode", "at"), "kit_entries")])
@@ -42,21 +37,14 @@ class Remark(Record):
 RECORDS = (*KIT_RECORDS, Remark)
 
 
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    server = request.getfixturevalue(request.param)
-    made = f"{server.url}?name=bulk_{os.urandom(8).hex()}"
-    yield made
-    discard(quantkeep.url.Url.parse(made))
+@pytest.fixture
+def url(either_redis: str) -> str:
+    return either_redis
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(hundred_are_many: None) -> None:
     """A hundred rows are many."""
-    monkeypatch.setattr(packing, "RESERVED", 50)
-    monkeypatch.setattr(staging, "_PIECE", 30)
-    monkeypatch.setattr(chunks, "LEAST", 20)
-    monkeypatch.setattr(chunks, "ROWS", 40)
 
 
 def opened(url: str) -> Keep:

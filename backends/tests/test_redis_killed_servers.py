@@ -13,7 +13,7 @@ import redis
 import quantkeep
 from quantkeep import Keep, Where
 from quantkeep.errors import OutcomeUnknown, Unavailable
-from quantkeep_backends.redis import chunks, packing, pipe, staging, steps
+from quantkeep_backends.redis import pipe, staging, steps
 from quantkeep_backends.redis.link import Link
 from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry
@@ -23,14 +23,10 @@ ROWS = range(100)
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(hundred_are_many: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred rows are many: they go in four chunks and four lists of identities, one by one."""
     monkeypatch.setattr(pipe, "_TURN", 1)
-    monkeypatch.setattr(packing, "RESERVED", 50)
-    monkeypatch.setattr(staging, "_PIECE", 30)
     monkeypatch.setattr(staging, "_INLINE", 0)
-    monkeypatch.setattr(chunks, "LEAST", 20)
-    monkeypatch.setattr(chunks, "ROWS", 40)
 
 
 @attrs.frozen

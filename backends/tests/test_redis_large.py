@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,28 +15,19 @@ import quantkeep
 from quantkeep import Keep
 from quantkeep.batch import Append, Batch
 from quantkeep.errors import AlreadyExists, TooLarge, Unavailable
-from quantkeep_backends.redis import batches, chunks, packing, sealing, staging
+from quantkeep_backends.redis import batches, sealing, staging
 from quantkeep_backends.redis.opening import discard
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 
-KINDS = ["redis_server", "valkey_server"]
 
-
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    server = request.getfixturevalue(request.param)
-    made = f"{server.url}?name=large_{os.urandom(8).hex()}"
-    yield made
-    discard(quantkeep.url.Url.parse(made))
+@pytest.fixture
+def url(either_redis: str) -> str:
+    return either_redis
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(hundred_are_many: None) -> None:
     """A hundred rows are many."""
-    monkeypatch.setattr(packing, "RESERVED", 50)
-    monkeypatch.setattr(staging, "_PIECE", 30)
-    monkeypatch.setattr(chunks, "LEAST", 20)
-    monkeypatch.setattr(chunks, "ROWS", 40)
 
 
 def opened(url: str) -> Keep:

@@ -34,9 +34,9 @@ def demo(arguments: Sequence[str]) -> None:
 
 
 def test(arguments: Sequence[str]) -> None:
-    # Three at a time also on two cores: much of it waits for disks, servers and locks.
+    # Four at a time also on two cores: much of it waits for disks, servers and locks.
     tox = (environment("tox", "tox>=4.22"), "-m", "tox")
-    run(*tox, *(arguments or ("run-parallel", "--parallel", "3", "--parallel-no-spinner")))
+    run(*tox, *(arguments or ("run-parallel", "--parallel", "4", "--parallel-no-spinner")))
 
 
 def run(*command: str | Path) -> None:

@@ -357,7 +357,7 @@ def test_one_connection_is_enough_for_all_threads(url, small, monkeypatch, turn)
     def work(keep: Keep, first: int) -> None:
         try:
             append_table(keep, *range(first, first + 2_000))
-        except BaseException as error:
+        except BaseException as error:  # the test's own thread is to see it
             failures.append(error)
 
     with opened(f"{url}&connections=1&timeout=20") as keep:

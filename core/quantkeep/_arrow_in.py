@@ -14,6 +14,7 @@ import pyarrow as pa
 from quantkeep import derived, documents
 from quantkeep._arrow_checks import check
 from quantkeep._arrow_columns import scalars
+from quantkeep._arrow_schema import scalar_type
 from quantkeep.collection import Collection, SealedRow
 from quantkeep.columns import Column, Kind
 from quantkeep.errors import InvalidValue
@@ -147,7 +148,7 @@ class _Defaults:
         else:
             made = [make() for _ in range(self._count or 1)][: self._count]
             values = [self._scalar(column, value) for value in made]
-        return pa.chunked_array([pa.array(values, storage(column))])
+        return pa.chunked_array([pa.array(values, scalar_type(column.kind))])
 
     def _scalar(self, column: Column, value: Any) -> Any:
         if value is None:
@@ -155,17 +156,3 @@ class _Defaults:
         if column.kind is Kind.DOCUMENT:
             return documents.encode(value, self._hosts, path=column.name)
         return column.canonical(value, record=self._record)
-
-
-_STORAGE: Final = {
-    Kind.INTEGER: pa.int64,
-    Kind.TIMESTAMP: pa.int64,
-    Kind.REAL: pa.float64,
-    Kind.BOOLEAN: pa.bool_,
-    Kind.BINARY: pa.binary,
-}
-
-
-def storage(column: Column) -> Any:
-    """The Arrow type whose Python values are the canonical scalars of *column*."""
-    return _STORAGE.get(column.kind, pa.string)()

@@ -13,7 +13,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from quantkeep._arrow_checks import check
-from quantkeep._arrow_in import CHUNK_ROWS, ArrowRows, storage
+from quantkeep._arrow_in import CHUNK_ROWS, ArrowRows
+from quantkeep._arrow_schema import scalar_type
 from quantkeep.collection import Collection
 from quantkeep.columns import Column, Kind, acceptable_types
 from quantkeep.errors import QuantkeepError
@@ -61,13 +62,13 @@ def _array(collection: Collection, column: Column, values: tuple[Any, ...], host
     if allowed is not None and not types <= allowed:
         raise _Unplain
     if types == {_ABSENT}:
-        return pa.nulls(len(values), storage(column))
+        return pa.nulls(len(values), scalar_type(column.kind))
     if column.kind is Kind.TIMESTAMP and not (column.choices or column.between):
         return _instants(values)
     if not _is_plain(column, types - {_ABSENT}):
         seal, place = collection.sealer.scalar, collection.places[column.name]
         values = tuple(None if value is None else seal(place, value, hosts) for value in values)
-    return pa.array(values, storage(column))
+    return pa.array(values, scalar_type(column.kind))
 
 
 def _instants(values: tuple[Any, ...]) -> Any:

@@ -53,3 +53,17 @@ def _field(column: Column) -> pa.Field:
     if column.doc:
         said["quantkeep.doc"] = column.doc
     return pa.field(column.name, arrow_type(column), nullable=column.nullable, metadata=said)
+
+
+_SCALARS: Final = {
+    Kind.INTEGER: pa.int64(),
+    Kind.TIMESTAMP: pa.int64(),
+    Kind.REAL: pa.float64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.BINARY: pa.binary(),
+}
+
+
+def scalar_type(kind: Kind) -> Any:
+    """The Arrow type whose Python values are the canonical scalars of columns of *kind*."""
+    return _SCALARS.get(kind, pa.string())

@@ -26,7 +26,7 @@ metadata of each field holds ``quantkeep.kind`` and ``quantkeep.doc``, those of 
 from quantkeep._arrow_in import ArrowRows, rows
 from quantkeep._arrow_out import read, to_batch
 from quantkeep._arrow_records import of_records
-from quantkeep._arrow_schema import ENVELOPE, arrow_type, schema
+from quantkeep._arrow_schema import ENVELOPE, arrow_type, scalar_type, schema
 
 __all__ = [
     "ENVELOPE",
@@ -35,6 +35,7 @@ __all__ = [
     "of_records",
     "read",
     "rows",
+    "scalar_type",
     "schema",
     "to_batch",
 ]

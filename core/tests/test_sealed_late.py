@@ -48,6 +48,17 @@ def test_they_are_the_same_rows_whenever_they_are_read(
     assert all(one is other for one, other in zip(rows, both[::2], strict=True)), "sealed twice"
 
 
+def test_who_reads_on_after_an_error_meets_it_again(table: Table[EquityPoint]) -> None:
+    """A record that was refused must not be passed over by whoever tries the same write again."""
+    rows = table.append_now(points(2 * MANY, wrong=MANY + 3)).rows
+    for _ in range(3):
+        read = 0
+        with pytest.raises(InvalidValue, match=rf"\[{MANY + 3}\]"):
+            for _ in rows:
+                read += 1
+        assert read <= MANY + 3
+
+
 def test_an_error_says_which_of_them_it_is_about(table: Table[EquityPoint]) -> None:
     given = points(2 * MANY, wrong=MANY + 3)
     with pytest.raises(InvalidValue) as at_once:

@@ -10,13 +10,13 @@ import attrs
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantkeep import arrow
 from quantkeep.batch import Append, Outcome
 from quantkeep.collection import Collection, Key, SealedRow
 from quantkeep.contract import taken
 from quantkeep.model import Group, arranger
 from quantkeep_backends.parquet._columns import (
     canonical_table,
-    canonical_type,
     file_table,
     is_constant,
 )
@@ -102,7 +102,9 @@ def _rows(collection: Collection, write: Append) -> Iterable[SealedRow]:
 def _widened(collection: Collection, table: pa.Table) -> pa.Table:
     have = set(table.column_names)
     arrays = [
-        table.column(c.name) if c.name in have else pa.nulls(table.num_rows, canonical_type(c))
+        table.column(c.name)
+        if c.name in have
+        else pa.nulls(table.num_rows, arrow.scalar_type(c.kind))
         for c in collection.columns
     ]
     return pa.Table.from_arrays(arrays, names=[*collection.names])

@@ -14,18 +14,11 @@ import pyarrow.compute as pc
 
 from quantkeep import arrow
 from quantkeep.collection import Collection, Key, StoredRow
-from quantkeep.columns import Column, Kind, plain_decimal
+from quantkeep.columns import Kind, plain_decimal
 
 STAMPS: Final = ("revision", "created_at", "updated_at", "schema_version")
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
 _STAMP_TYPES: Final = (pa.int64(), _INSTANT, _INSTANT, pa.int32())
-_CANONICAL: Final[dict[Kind, Any]] = {
-    Kind.INTEGER: pa.int64(),
-    Kind.TIMESTAMP: pa.int64(),
-    Kind.REAL: pa.float64(),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.BINARY: pa.binary(),
-}
 
 
 def file_schema(collection: Collection) -> pa.Schema:
@@ -41,11 +34,6 @@ def stamp_names(collection: Collection) -> list[str]:
     return [f"{name}_" if name in collection.places else name for name in STAMPS]
 
 
-def canonical_type(column: Column) -> Any:
-    """The Arrow type whose Python values are the canonical scalars of *column*."""
-    return _CANONICAL.get(column.kind, pa.string())
-
-
 # -- to files --------------------------------------------------------------------------------------
 
 
@@ -53,7 +41,7 @@ def canonical_table(collection: Collection, rows: Iterable[Sequence[Any]]) -> pa
     """The values of *rows* as canonical columns."""
     columns = [*zip(*rows, strict=True)] or [()] * len(collection.columns)
     arrays = [
-        pa.array(values, canonical_type(column))
+        pa.array(values, arrow.scalar_type(column.kind))
         for column, values in zip(collection.columns, columns, strict=True)
     ]
     return pa.Table.from_arrays(arrays, names=[*collection.names])

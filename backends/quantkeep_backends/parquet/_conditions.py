@@ -6,10 +6,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantkeep import arrow
 from quantkeep.collection import Collection
 from quantkeep.columns import Column, Kind
 from quantkeep.query import Condition, Where, column_of
-from quantkeep_backends.parquet._columns import STAMPS, canonical, canonical_type, stamp_names
+from quantkeep_backends.parquet._columns import STAMPS, canonical, stamp_names
 from quantkeep_backends.parquet._segments import Bounds
 
 # Kinds whose canonical scalars compare in Arrow as they do in queries.
@@ -57,7 +58,7 @@ def mask(collection: Collection, table: pa.Table, conditions: Sequence[Where]) -
 
 def _meets(column: Column, values: Any, condition: Where) -> Any:
     operator, wanted = condition.operator, condition.value
-    type_ = canonical_type(column)
+    type_ = arrow.scalar_type(column.kind)
     if operator == "in":
         known = [v for v in wanted if v is not None]
         among = pc.fill_null(pc.is_in(values, value_set=pa.array(known, type_)), False)

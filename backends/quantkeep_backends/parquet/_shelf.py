@@ -7,12 +7,12 @@ import attrs
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantkeep import arrow
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Scalar
 from quantkeep.model import Group, HeldShelf, arranger
 from quantkeep_backends.parquet._columns import (
     canonical,
-    canonical_type,
     keys_of,
     stamp_names,
     stored_rows,
@@ -264,7 +264,7 @@ class LogShelf(HeldShelf):
         """A canonical column, of nulls if the file does not have it."""
         column = self.collection.column(name)
         if name not in table.column_names:
-            return pa.nulls(table.num_rows, canonical_type(column))
+            return pa.nulls(table.num_rows, arrow.scalar_type(column.kind))
         return canonical(column.kind, table.column(name))
 
     def _may_hold(self, segment: Segment, columns: Sequence[str], values: Iterable[Key]) -> bool:

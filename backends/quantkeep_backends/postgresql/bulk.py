@@ -108,7 +108,7 @@ class Bulk:
                 raise _NotPlain
             head, now = map(int, found[0])
             self._send(script, load, chain(ahead, load.rows), head - load.count, now)
-        except BaseException as error:
+        except BaseException as error:  # an interrupt too: the server waits for rows
             script.give_up(error)
             raise
         with self._database.committing():

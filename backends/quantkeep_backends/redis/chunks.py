@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeGuard
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantkeep.arrow import scalar_type
 from quantkeep.collection import Collection, SealedRow, StoredRow
 from quantkeep.columns import Kind
 from quantkeep.digests import DIGEST_BYTES
@@ -22,13 +23,6 @@ from quantkeep_backends.redis.shapes import Shape
 ROWS: Final = 10_000  # of a chunk that a bulk append makes
 LEAST: Final = 256  # rows of an append that are worth packing
 
-_STORAGE: Final = {
-    Kind.INTEGER: pa.int64(),
-    Kind.TIMESTAMP: pa.int64(),
-    Kind.REAL: pa.float64(),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.BINARY: pa.binary(),
-}
 _EXTRA: Final = {
     "_offset": pa.int64(),
     "_created_at": pa.int64(),
@@ -60,16 +54,11 @@ def place(first: bytes, text: bytes) -> Place:
 # -- packing ---------------------------------------------------------------------------------------
 
 
-def storage(kind: Kind) -> Any:
-    """The Arrow type of a column's canonical scalars."""
-    return _STORAGE.get(kind, pa.string())
-
-
 def of_rows(collection: Collection, rows: Sequence[SealedRow]) -> pa.RecordBatch:
     """Rows that are to be appended, as columns."""
     columns = [*zip(*[row.values for row in rows], strict=True)]
     arrays = {
-        column.name: pa.array(values, storage(column.kind))
+        column.name: pa.array(values, scalar_type(column.kind))
         for column, values in zip(collection.columns, columns, strict=True)
     }
     arrays["_digest"] = pa.array([row.digest for row in rows], _EXTRA["_digest"])
@@ -263,7 +252,7 @@ class Chunk:
             found = table.column(name) if name in given else pa.nulls(table.num_rows, kind)
             return found if otherwise is None else pc.fill_null(found, otherwise)
 
-        made = {c.name: column(c.name, storage(c.kind)) for c in collection.columns}
+        made = {c.name: column(c.name, scalar_type(c.kind)) for c in collection.columns}
         for name in ("_created_at", "_updated_at"):
             made[name] = column(name, pa.int64(), self._where.at)
         made["_schema_version"] = column("_schema_version", pa.int64(), self._version)
@@ -283,7 +272,7 @@ def _mask(table: pa.RecordBatch, collection: Collection, condition: Condition) -
         return None
     if condition.column not in table.schema.names:  # all of it is null
         return pa.repeat(pa.scalar(False), table.num_rows)
-    bound = pa.scalar(condition.value, storage(collection.column(condition.column).kind))
+    bound = pa.scalar(condition.value, scalar_type(collection.column(condition.column).kind))
     compare = _COMPARISONS[condition.operator]
     return pc.fill_null(compare(table.column(condition.column), bound), False)
 

@@ -79,7 +79,7 @@ class Pipe:
         """What goes wrong leaves answers unread: the connection is let go of."""
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # an interrupt too
             self._waiting.clear()
             self._wire = None
             self._stack.__exit__(type(error), error, error.__traceback__)  # may say what it means

@@ -13,10 +13,11 @@ import copy
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,54 +31,87 @@ import quantkeep
 from quantkeep import Keep, Query, Where
 from quantkeep.tape import Trade
 
+T = TypeVar("T")
+SPEED: Final = 1 / 0.85  # of the raw driver, less what safety may cost
 PAPER = (Where("mode", "==", "paper"), Where("account", "==", "default"))
+
+
+class Coming:
+    """Trades that nobody has seen: later than all before, and under ids that ascend."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def trades(self, count: int) -> Callable[[int], list[Trade]]:
+        """Portions of *count*, one for each run; asked for again, a run has the same."""
+        return self._portions(lambda: samples.trades(count, self._after(count)))
+
+    def tables(self, count: int) -> Callable[[int], pa.Table]:
+        """The same as tables."""
+        return self._portions(lambda: raw_segments.table(samples.trades(count, self._after(count))))
+
+    def _after(self, count: int) -> int:
+        self._next += count
+        return self._next - count
+
+    @staticmethod
+    def _portions(made: Callable[[], T]) -> Callable[[int], T]:
+        known: dict[int, T] = {}
+
+        def portion(run: int) -> T:
+            if run not in known:
+                known.clear()
+                known[run] = made()
+            return known[run]
+
+        return portion
 
 
 def appends(keep: Keep, raw: raw_segments.Trades, rows: int) -> Iterator[Figure]:
     """One by one, by the hundred, by ten thousand; and all at once, from Arrow."""
-    made = iter(range(0, 1 << 40, 1 << 20))
+    coming = Coming()
+    for count, runs, target in ((1, 300, 1.25), (100, 30, SPEED), (10_000, 7, SPEED)):
+        yield _records(keep, raw, coming.trades(count), count, runs, target)
+    yield _records(keep, raw, coming.trades(rows), rows, 1, SPEED)
+    yield _arrow(keep, raw, coming.tables(rows), rows, "from Arrow")
+    among = partial(_among, coming.tables(rows))
+    yield _arrow(keep, raw, among, rows, "from Arrow, ids among others")
 
-    def fresh(count: int) -> list[Trade]:
-        return samples.trades(count, next(made))
 
-    singles = fresh(2_000)
-    yield race(
-        "append 1 trade",
-        lambda run: lambda: keep.tape.append(singles[run]),
-        lambda run: lambda: raw.append(singles[run]),
-        runs=300, rows=1, target=1.25,
-    )  # fmt: skip
-    for count, runs in ((100, 30), (10_000, 7)):
-        batches = [fresh(count) for _ in range(runs + timing.warm_ups(runs))]
-        yield race(
-            f"append {count:,} trades",
-            lambda run, batches=batches: lambda: keep.tape.append(batches[run]),  # type: ignore[misc]
-            lambda run, batches=batches: lambda: raw.extend(batches[run]),  # type: ignore[misc]
-            runs=runs, rows=count, target=1 / 0.85,
-        )  # fmt: skip
-    many = fresh(rows)
-    yield race(
-        f"append {rows:,} trades",
-        lambda run: partial(keep.tape.append, _renamed(many, run)),
-        lambda run: partial(raw.extend, _renamed(many, run)),
-        runs=1, rows=rows, target=1 / 0.85,
-    )  # fmt: skip
-    tables = [raw_segments.table(_renamed(many, run)) for run in (10, 11, 12, 13)]
-    yield race(
-        f"append {rows:,} trades from Arrow",
-        lambda run: lambda: _append_arrow(keep, tables[run]),
-        lambda run: lambda: raw.write(tables[run]),
-        runs=3, rows=rows, target=1 / 0.85,
+def _records(
+    keep: Keep,
+    raw: raw_segments.Trades,
+    trades: Callable[[int], list[Trade]],
+    rows: int,
+    runs: int,
+    target: float,
+) -> Figure:
+    return race(
+        f"append {rows:,} trade{'s' * (rows > 1)}",
+        lambda run: partial(keep.tape.append, trades(run)),
+        lambda run: partial(raw.extend, trades(run)),
+        runs=runs, rows=rows, target=target,
     )  # fmt: skip
 
 
-def _renamed(trades: list[Trade], run: int) -> list[Trade]:
-    """The same trades, told later and under other ids, that lie between those of other runs."""
-    later = (run + 1) * (trades[-1].timestamp - trades[0].timestamp)
-    return [
-        trade.replace(uid=f"{trade.uid}-{run}", timestamp=trade.timestamp + later)
-        for trade in trades
-    ]
+def _arrow(
+    keep: Keep, raw: raw_segments.Trades, tables: Callable[[int], pa.Table], rows: int, said: str
+) -> Figure:
+    return race(
+        f"append {rows:,} trades {said}",
+        lambda run: partial(_append_arrow, keep, tables(run)),
+        lambda run: partial(raw.write, tables(run)),
+        runs=3, rows=rows, target=SPEED,
+    )  # fmt: skip
+
+
+def _among(tables: Callable[[int], pa.Table], run: int) -> pa.Table:
+    """A table under ids that lie between those of the other tables."""
+    table = tables(run)
+    place = table.column_names.index("uid")
+    numbers = pa.array(range(table.num_rows), pa.int64()).cast(pa.string())
+    uids = pc.binary_join_element_wise("trade-", pc.utf8_reverse(numbers), f"{run}", "")
+    return table.set_column(place, table.schema.field(place), uids.cast(table["uid"].type))
 
 
 def _append_arrow(keep: Keep, table: pa.Table) -> None:
@@ -93,7 +127,7 @@ def reads(keep: Keep, raw: raw_segments.Trades, state: str) -> Iterator[Figure]:
         f"full scan, {rows:,} trades, {state}",
         lambda run: lambda: trades.arrow(batch_rows=1 << 16).read_all(),
         lambda run: raw.read,
-        runs=3, rows=rows, target=1 / 0.85,
+        runs=3, rows=rows, target=SPEED,
     )  # fmt: skip
     latest = trades.last(*PAPER, order=("timestamp",))
     assert latest is not None

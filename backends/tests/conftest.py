@@ -33,7 +33,7 @@ def valkey_server() -> Iterator[servers.Server]:
 
 
 @pytest.fixture(params=["redis_server", "valkey_server"])
-def either_redis(request: pytest.FixtureRequest) -> Iterator[str]:
+def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A keep's URL on each of the two."""
     server = request.getfixturevalue(request.param)
     made = f"{server.url}?name=tests_{uuid.uuid4().hex}"

@@ -19,7 +19,7 @@ from quantkeep.collection import Reference
 from quantkeep.errors import AlreadyExists, Corrupt, InvalidReference, StoreFull, Unavailable
 from quantkeep.hosts import Hosts
 from quantkeep.query import Query, Where
-from quantkeep_backends.redis import chunks, contents, lookahead, packing, pipe, staging
+from quantkeep_backends.redis import chunks, contents, packing, pipe, staging
 from quantkeep_conformance import servers
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Specimen
 
@@ -35,16 +35,6 @@ class Remark(Record):
 
 
 RECORDS = (*KIT_RECORDS, Remark)
-
-
-@pytest.fixture
-def url(either_redis: str) -> str:
-    return either_redis
-
-
-@pytest.fixture
-def small(hundred_are_many: None) -> None:
-    """A hundred rows are many."""
 
 
 def opened(url: str) -> Keep:
@@ -109,12 +99,14 @@ WAYS = [single, in_one_script, among_many, among_very_many]
 @pytest.mark.parametrize("folded", [False, True], ids=["", "folded"])
 @pytest.mark.parametrize("first", [30, 100], ids=["few", "many"])
 @pytest.mark.parametrize("way", WAYS)
-def test_what_a_table_brought_is_known_by_its_content(url, small, way, first, folded):
+def test_what_a_table_brought_is_known_by_its_content(
+    redis_url, hundred_are_many, way, first, folded
+):
     """The server has no digests of it: rows are compared with those in the chunks."""
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         append(keep, 500)
         assert append_table(keep, *range(first)).added == first
-        assert b" " not in client(url).hget(ids_of(url, first), "u7")
+        assert b" " not in client(redis_url).hget(ids_of(redis_url, first), "u7")
         if folded:
             keep.backend.compact()
         assert way(keep, 7, 3, 29) == [9, 5, 31]
@@ -132,20 +124,20 @@ def ids_of(url: str, count: int) -> str:
 
 @pytest.mark.requirement("Z-9")
 @pytest.mark.parametrize("first", [30, 100], ids=["few", "many"])
-def test_a_content_that_was_looked_at_is_noted(url, small, first):
+def test_a_content_that_was_looked_at_is_noted(redis_url, hundred_are_many, first):
     """So that it is looked at once."""
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         append(keep, 500)
         append_table(keep, *range(first))
         append(keep, 7)
         (sealed,) = keep.table(Entry).sealed(entries(7))
-        assert client(url).hget(ids_of(url, first), "u7").endswith(b" " + sealed.digest)
+        assert client(redis_url).hget(ids_of(redis_url, first), "u7").endswith(b" " + sealed.digest)
         assert append(keep, 7).added == 0
 
 
 @pytest.mark.requirement("Z-31")
-def test_a_table_told_again_adds_nothing(url, small):
-    with opened(url) as keep:
+def test_a_table_told_again_adds_nothing(redis_url, hundred_are_many):
+    with opened(redis_url) as keep:
         made = table(*range(300))
         assert keep.commit(keep.table(Entry).append_arrow(made)).added == 300
         again = keep.commit(keep.table(Entry).append_arrow(made.take([*range(299, -1, -1)])))
@@ -156,8 +148,8 @@ def test_a_table_told_again_adds_nothing(url, small):
         assert numbers(keep) == [*range(350)]
 
 
-def test_an_entry_that_was_pruned_is_compared_with_nothing(url, small):
-    with opened(url) as keep:
+def test_an_entry_that_was_pruned_is_compared_with_nothing(redis_url, hundred_are_many):
+    with opened(redis_url) as keep:
         append_table(keep, *range(100))
         keep.commit(keep.table(Entry).delete("default", "paper", 8))
         assert single(keep, 7, symbol="other") == [101]
@@ -165,8 +157,8 @@ def test_an_entry_that_was_pruned_is_compared_with_nothing(url, small):
 
 
 @pytest.mark.parametrize("texts", [["a:b", "%", "ä ö", "", "x\n"], ["a", "b"]])
-def test_identities_are_the_same_from_tables_and_from_records(url, small, texts):
-    with opened(url) as keep:
+def test_identities_are_the_same_from_tables_and_from_records(redis_url, hundred_are_many, texts):
+    with opened(redis_url) as keep:
         made = [Entry(number=n, uid=f"{n}{text}" if text else "") for n, text in enumerate(texts)]
         more = entries(*range(100))
         rows = [entry.as_dict() for entry in (*made, *more)]
@@ -234,13 +226,13 @@ def outcomes(receipt: Any) -> list[tuple[int, list[int]]]:
 @pytest.mark.requirement("Z-2", "Z-31")
 @pytest.mark.parametrize("made", [entries, table], ids=["records", "tables"])
 @pytest.mark.parametrize("size", [2, 15, 60])
-def test_several_appends_to_a_log_are_answered_one_by_one(url, small, size, made):
-    with opened(url) as keep:
+def test_several_appends_to_a_log_are_answered_one_by_one(redis_url, hundred_are_many, size, made):
+    with opened(redis_url) as keep:
         receipt = several(keep, made(*range(size)), made(), made(*range(size, 2 * size)))
         assert outcomes(receipt) == [
             (size, [*range(1, size + 1)]), (0, []), (size, [*range(size + 1, 2 * size + 1)])
         ]  # fmt: skip
-        packed = client(url).hlen(key(url, "chunks:kit_entries:default:paper"))
+        packed = client(redis_url).hlen(key(redis_url, "chunks:kit_entries:default:paper"))
         assert bool(packed) == (2 * size >= 20)
         again = several(keep, made(1, 0), entries(2 * size, 1), made(2 * size))
         new = 2 * size + 1
@@ -249,8 +241,8 @@ def test_several_appends_to_a_log_are_answered_one_by_one(url, small, size, made
 
 
 @pytest.mark.requirement("Z-2", "Z-31")
-def test_identities_are_of_all_appends_of_a_batch(url, small):
-    with opened(url) as keep:
+def test_identities_are_of_all_appends_of_a_batch(redis_url, hundred_are_many):
+    with opened(redis_url) as keep:
         receipt = several(keep, entries(*range(40)), table(*range(30, 90)), entries(5, 95))
         assert outcomes(receipt) == [
             (40, [*range(1, 41)]), (50, [*range(31, 91)]), (1, [6, 91])
@@ -264,8 +256,8 @@ def test_identities_are_of_all_appends_of_a_batch(url, small):
 
 
 @pytest.mark.requirement("Z-2")
-def test_appends_to_several_logs_and_streams_share_a_batch(url, small):
-    with opened(url) as keep:
+def test_appends_to_several_logs_and_streams_share_a_batch(redis_url, hundred_are_many):
+    with opened(redis_url) as keep:
         log = keep.table(Entry)
         receipt = keep.backend.commit(Batch((
             log.append(entries(*range(30))),
@@ -280,8 +272,8 @@ def test_appends_to_several_logs_and_streams_share_a_batch(url, small):
 
 @pytest.mark.requirement("Z-2", "X-6")
 @pytest.mark.parametrize("count", [1, 2, 30, 100])
-def test_what_a_batch_appends_can_be_referred_to_in_it(url, small, count):
-    with opened(url) as keep:
+def test_what_a_batch_appends_can_be_referred_to_in_it(redis_url, hundred_are_many, count):
+    with opened(redis_url) as keep:
         log, remarks = keep.table(Entry), keep.table(Remark)
         write = log.append(entries(*range(count)))
         for at in (count + 1, 0, -1):
@@ -294,14 +286,14 @@ def test_what_a_batch_appends_can_be_referred_to_in_it(url, small, count):
 # -- what works ahead ------------------------------------------------------------------------------
 
 
-def test_no_thread_is_left_behind(url, small):
+def test_no_thread_is_left_behind(redis_url, hundred_are_many):
     before = {*threading.enumerate()}
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         append_table(keep, *range(1_000))
         assert {*threading.enumerate()} <= before
 
 
-def test_an_error_while_packing_leaves_nothing(url, small, monkeypatch):
+def test_an_error_while_packing_leaves_nothing(redis_url, hundred_are_many, monkeypatch):
     before, packed = {*threading.enumerate()}, chunks.packed
     calls = iter(range(100))
 
@@ -310,45 +302,19 @@ def test_an_error_while_packing_leaves_nothing(url, small, monkeypatch):
             raise MemoryError
         return packed(batch)
 
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         monkeypatch.setattr(chunks, "packed", breaks)
         with pytest.raises(MemoryError):
             append_table(keep, *range(1_000))
         monkeypatch.setattr(chunks, "packed", packed)
         assert {*threading.enumerate()} <= before
-        assert not [*client(url).scan_iter(key(url, "staged:*").replace("[", "\\["))]
+        assert not [*client(redis_url).scan_iter(key(redis_url, "staged:*").replace("[", "\\["))]
         assert append_table(keep, *range(1_000)).added == 1_000
         assert numbers(keep) == [*range(1_000)]
 
 
-def test_what_is_done_ahead_comes_in_order_and_not_too_early():
-    begun: list[int] = []
-
-    def work(item: int) -> int:
-        begun.append(item)
-        if item == 7:
-            raise LookupError
-        return item * item
-
-    with lookahead.ahead(work, range(10)) as results:
-        for item in range(7):
-            assert next(results) == item * item
-            assert len(begun) <= item + lookahead._AHEAD
-        with pytest.raises(LookupError):
-            next(results)
-
-
-def test_without_threads_it_is_done_all_the_same(monkeypatch):
-    def none(*arguments: Any) -> None:
-        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-
-    monkeypatch.setattr(lookahead.ThreadPoolExecutor, "submit", none)
-    with lookahead.ahead(str, range(5)) as results:
-        assert [*results] == ["0", "1", "2", "3", "4"]
-
-
 @pytest.mark.parametrize("turn", [1, 3, 64])
-def test_one_connection_is_enough_for_all_threads(url, small, monkeypatch, turn):
+def test_one_connection_is_enough_for_all_threads(redis_url, hundred_are_many, monkeypatch, turn):
     """A large append gives the others a turn."""
     monkeypatch.setattr(pipe, "_TURN", turn)
     monkeypatch.setattr(staging, "_INLINE", 0)
@@ -360,7 +326,7 @@ def test_one_connection_is_enough_for_all_threads(url, small, monkeypatch, turn)
         except BaseException as error:  # the test's own thread is to see it
             failures.append(error)
 
-    with opened(f"{url}&connections=1&timeout=20") as keep:
+    with opened(f"{redis_url}&connections=1&timeout=20") as keep:
         threads = [threading.Thread(target=work, args=(keep, 10_000 * n)) for n in range(3)]
         for thread in threads:
             thread.start()
@@ -370,14 +336,16 @@ def test_one_connection_is_enough_for_all_threads(url, small, monkeypatch, turn)
         assert len(numbers(keep)) == 6_000
 
 
-def test_a_server_that_forgets_its_scripts_is_told_them_again(url, small, monkeypatch):
+def test_a_server_that_forgets_its_scripts_is_told_them_again(
+    redis_url, hundred_are_many, monkeypatch
+):
     send = staging.Staging._sent
 
     def and_flush(self: Any, *arguments: Any) -> None:
-        client(url).script_flush()
+        client(redis_url).script_flush()
         send(self, *arguments)
 
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         append_table(keep, *range(100))
         monkeypatch.setattr(staging.Staging, "_sent", and_flush)
         assert append_table(keep, *range(50, 200)).added == 100
@@ -386,10 +354,12 @@ def test_a_server_that_forgets_its_scripts_is_told_them_again(url, small, monkey
 
 @pytest.mark.requirement("Z-31", "Z-9")
 @pytest.mark.parametrize("others", [[90], [*range(80, 95)], [*range(80, 300)]], ids=len)
-def test_an_identity_that_was_not_sent_yet_may_be_taken(url, small, monkeypatch, others):
+def test_an_identity_that_was_not_sent_yet_may_be_taken(
+    redis_url, hundred_are_many, monkeypatch, others
+):
     """Of a stream that had none when the first were sent, so that none is looked up."""
     send, sent = staging.Staging._sent, []
-    with opened(url) as keep, opened(url) as other:
+    with opened(redis_url) as keep, opened(redis_url) as other:
 
         def and_then(self: Any, *arguments: Any) -> None:
             send(self, *arguments)
@@ -411,7 +381,9 @@ def test_an_identity_that_was_not_sent_yet_may_be_taken(url, small, monkeypatch,
 @pytest.mark.requirement("Z-9", "Z-18")
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 @pytest.mark.parametrize("at", [1, 2, 9, 20, 40])
-def test_a_server_that_dies_while_answers_are_due_has_nothing(kind, at, small, monkeypatch):
+def test_a_server_that_dies_while_answers_are_due_has_nothing(
+    kind, at, hundred_are_many, monkeypatch
+):
     """Pieces are sent before the ones in front of them were answered: all of them are in vain."""
     monkeypatch.setattr(staging, "_INLINE", 0)
     send, sent = pipe.Pipe.send, [0]
@@ -439,7 +411,7 @@ def test_a_server_that_dies_while_answers_are_due_has_nothing(kind, at, small, m
 
 
 @pytest.mark.requirement("Z-9")
-def test_a_full_server_refuses_what_is_sent_ahead(small, monkeypatch):
+def test_a_full_server_refuses_what_is_sent_ahead(hundred_are_many, monkeypatch):
     monkeypatch.setattr(staging, "_INLINE", 0)
     with servers.redis("redis", {}, port=servers.free_port()) as server:
         control = redis.Redis.from_url(server.url)
@@ -457,9 +429,9 @@ def test_a_full_server_refuses_what_is_sent_ahead(small, monkeypatch):
 # -- reading ahead ---------------------------------------------------------------------------------
 
 
-def test_columns_are_read_ahead_in_order_and_no_further_than_needed(url, small):
+def test_columns_are_read_ahead_in_order_and_no_further_than_needed(redis_url, hundred_are_many):
     before = {*threading.enumerate()}
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         append_table(keep, *range(500))
         append(keep, *range(500, 510))
         append_table(keep, *range(510, 700))
@@ -475,10 +447,12 @@ def test_columns_are_read_ahead_in_order_and_no_further_than_needed(url, small):
         assert {*threading.enumerate()} <= before
 
 
-def test_a_damaged_chunk_is_told_where_it_is_read(url, small):
-    with opened(url) as keep:
+def test_a_damaged_chunk_is_told_where_it_is_read(redis_url, hundred_are_many):
+    with opened(redis_url) as keep:
         append_table(keep, *range(500))
-        client(url).setrange(key(url, "chunk:kit_entries:default:paper:121"), 100, b"????")
+        client(redis_url).setrange(
+            key(redis_url, "chunk:kit_entries:default:paper:121"), 100, b"????"
+        )
         reader = keep.table(Entry).arrow()
         for _ in range(3):
             assert reader.read_next_batch().num_rows == 40

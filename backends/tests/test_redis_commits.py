@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -137,14 +136,6 @@ batches = st.builds(
 )
 
 
-@pytest.fixture(params=["redis_server", "valkey_server"])
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    server = request.getfixturevalue(request.param)
-    made = f"{server.url}?name=commits_{os.urandom(8).hex()}"
-    yield made
-    discard(quantkeep.url.Url.parse(made))
-
-
 @settings(
     max_examples=120, deadline=None, database=None,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
@@ -192,8 +183,8 @@ def came_of(backend: Any, batch: Batch) -> object:
 
 
 @pytest.mark.requirement("Z-31")
-def test_a_large_append_told_again_adds_nothing(url):
-    with quantkeep.open(url, records=RECORDS) as keep:
+def test_a_large_append_told_again_adds_nothing(redis_url):
+    with quantkeep.open(redis_url, records=RECORDS) as keep:
         table = keep.table(Entry)
         rows = [Entry(number=n, uid=f"u{n}") for n in range(1_000)]
         assert keep.commit(table.append(rows[:600])).added == 600
@@ -202,8 +193,8 @@ def test_a_large_append_told_again_adds_nothing(url):
         assert [entry.number for entry in table.scan()] == [*range(1_000)]
 
 
-def test_a_large_append_with_one_that_differs_is_refused_whole(url):
-    with quantkeep.open(url, records=RECORDS) as keep:
+def test_a_large_append_with_one_that_differs_is_refused_whole(redis_url):
+    with quantkeep.open(redis_url, records=RECORDS) as keep:
         table = keep.table(Entry)
         keep.commit(table.append([Entry(number=1, uid="u500")]))
         rows = [Entry(number=n, uid=f"u{n}") for n in range(1_000)]
@@ -216,8 +207,8 @@ def test_a_large_append_with_one_that_differs_is_refused_whole(url):
             keep.commit(table.append([*twice, Entry(number=1, uid="z0"), Entry(uid="z0")]))
 
 
-def test_a_pruned_identity_is_free_again(url):
-    with quantkeep.open(url, records=RECORDS) as keep:
+def test_a_pruned_identity_is_free_again(redis_url):
+    with quantkeep.open(redis_url, records=RECORDS) as keep:
         table = keep.table(Entry)
         rows = [Entry(number=n, uid=f"u{n}") for n in range(600)]
         keep.commit(table.append(rows))
@@ -227,9 +218,9 @@ def test_a_pruned_identity_is_free_again(url):
         assert [*keep.commit(table.append(rows[:300])).revisions] == [*range(601, 901)]
 
 
-def test_many_threads_seal_and_append_at_once(url, monkeypatch):
+def test_many_threads_seal_and_append_at_once(redis_url, monkeypatch):
     """Whoever crosses the line packs; no entry is lost or doubled, in whatever order they come."""
-    with quantkeep.open(url, records=RECORDS) as keep:
+    with quantkeep.open(redis_url, records=RECORDS) as keep:
         table = keep.table(Entry)
         failures: list[BaseException] = []
 
@@ -258,8 +249,8 @@ def test_many_threads_seal_and_append_at_once(url, monkeypatch):
 
 
 @pytest.mark.requirement("Z-11")
-def test_a_token_decides(url):
-    with quantkeep.open(url, records=RECORDS) as keep:
+def test_a_token_decides(redis_url):
+    with quantkeep.open(redis_url, records=RECORDS) as keep:
         keep.commit(Put(Lease.collection, sealed(Lease(name="l", token=3, owner="me"))))
         held = Put(Lease.collection, sealed(Lease(name="l", token=4, owner="you")), Holding(3))
         keep.commit(held)
@@ -267,8 +258,8 @@ def test_a_token_decides(url):
             keep.commit(held)
 
 
-def test_a_record_that_is_put_twice_is_judged_by_what_it_refers_to(url):
-    with quantkeep.open(url, records=RECORDS) as keep:
+def test_a_record_that_is_put_twice_is_judged_by_what_it_refers_to(redis_url):
+    with quantkeep.open(redis_url, records=RECORDS) as keep:
         order = Put(Order.collection, sealed(Order(order="o", party="nobody")))
         with pytest.raises(InvalidReference):
             keep.commit(order, order)
@@ -287,9 +278,9 @@ def test_a_record_that_is_put_twice_is_judged_by_what_it_refers_to(url):
 
 
 @pytest.mark.parametrize("count", [2, 300])
-def test_writes_are_refused_in_order(url, count):
+def test_writes_are_refused_in_order(redis_url, count):
     """Packed entries are looked at before the batch is sent; what is in front comes first."""
-    with quantkeep.open(url, records=RECORDS) as keep:
+    with quantkeep.open(redis_url, records=RECORDS) as keep:
         absent = Put(Party.collection, sealed(Party(party="nobody")), PRESENT)
         twice = [Entry(number=n, uid=f"u{n % (count - 1)}") for n in range(count)]
         append = keep.table(Entry).append(twice)

@@ -1,10 +1,8 @@
 """Compaction on Redis: small chunks become large ones beside all others, or stay as they were."""
 
-import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -14,22 +12,18 @@ from quantkeep import Keep, Where, failpoints
 from quantkeep.errors import Corrupt, QuantkeepError
 from quantkeep.query import Query
 from quantkeep_backends.redis import chunks, packing, sealing
-from quantkeep_backends.redis.opening import discard
 from quantkeep_conformance.records import KIT_RECORDS, Entry
 
-KINDS = ["redis_server", "valkey_server"]
 SMALL = [(chunks, "LEAST", 10), (chunks, "ROWS", 100), (sealing, "_LEAST", 20),
          (sealing, "_ROWS", 30), (packing, "RESERVED", 40)]  # fmt: skip
 
 
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = request.getfixturevalue(request.param)
+@pytest.fixture
+def url(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A keep's URL, where chunks and lists of identities are small."""
     for module, name, value in SMALL:
         monkeypatch.setattr(module, name, value)
-    made = f"{server.url}?name=compact_{os.urandom(8).hex()}"
-    yield made
-    discard(quantkeep.url.Url.parse(made))
+    return redis_url
 
 
 def opened(url: str) -> Keep:

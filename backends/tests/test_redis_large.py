@@ -20,16 +20,6 @@ from quantkeep_backends.redis.opening import discard
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 
 
-@pytest.fixture
-def url(either_redis: str) -> str:
-    return either_redis
-
-
-@pytest.fixture
-def small(hundred_are_many: None) -> None:
-    """A hundred rows are many."""
-
-
 def opened(url: str) -> Keep:
     return quantkeep.open(url, records=KIT_RECORDS)
 
@@ -56,13 +46,13 @@ def keys(url: str, pattern: str) -> list[bytes]:
 
 
 @pytest.mark.requirement("Z-31", "Z-9")
-def test_identities_are_found_wherever_they_stand(url, small):
+def test_identities_are_found_wherever_they_stand(redis_url, hundred_are_many):
     """In the hash of the stream, in segments of large appends, and after they were folded."""
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         append(keep, 0)
         assert append(keep, *range(100)).added == 99
         assert append(keep, *range(100, 200)).added == 100
-        assert len(keys(url, "ids:*")) == 3
+        assert len(keys(redis_url, "ids:*")) == 3
         for _ in range(2):
             assert append(keep, 50).added == 0
             assert [*append(keep, 150).revisions] == [151]
@@ -77,15 +67,15 @@ def test_identities_are_found_wherever_they_stand(url, small):
             with pytest.raises(AlreadyExists, match="u150"):
                 append(keep, *range(300, 400), 150, note="other")
             keep.backend.compact()
-            assert len(keys(url, "ids:*")) == 1
+            assert len(keys(redis_url, "ids:*")) == 1
         assert numbers(keep) == [*range(200), 250]
         assert keep.backend.check() == []
-        assert not keys(url, "staged:*")
+        assert not keys(redis_url, "staged:*")
 
 
 @pytest.mark.requirement("Z-31")
-def test_rows_that_repeat_each_other_are_one(url, small):
-    with opened(url) as keep:
+def test_rows_that_repeat_each_other_are_one(redis_url, hundred_are_many):
+    with opened(redis_url) as keep:
         rows = [*range(60), *range(30), *range(60, 100)]
         receipt = append(keep, *rows)
         assert (receipt.added, [*receipt.revisions]) == (100, [n + 1 for n in rows])
@@ -107,8 +97,8 @@ def test_hundred_thousand_told_again_are_all_known(redis_server):
     discard(quantkeep.url.Url.parse(url))
 
 
-def test_a_pruned_identity_of_a_large_append_is_free_again(url, small):
-    with opened(url) as keep:
+def test_a_pruned_identity_of_a_large_append_is_free_again(redis_url, hundred_are_many):
+    with opened(redis_url) as keep:
         append(keep, *range(100))
         keep.commit(*(keep.table(Entry).delete("default", "paper", n) for n in range(1, 51)))
         assert [*append(keep, 7).revisions] == [101]
@@ -162,8 +152,10 @@ def overtaken(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], at: int)
 @pytest.mark.requirement("Z-31", "Z-9")
 @pytest.mark.parametrize("at", [1, 4])
 @pytest.mark.parametrize("way", WAYS)
-def test_who_commits_an_identity_meanwhile_is_first(url, small, monkeypatch, way, at):
-    with opened(url) as keep, opened(url) as other:
+def test_who_commits_an_identity_meanwhile_is_first(
+    redis_url, hundred_are_many, monkeypatch, way, at
+):
+    with opened(redis_url) as keep, opened(redis_url) as other:
         overtaken(monkeypatch, lambda: way(other), at)
         receipt = append(keep, *range(100))
         assert receipt.added == 99
@@ -171,15 +163,15 @@ def test_who_commits_an_identity_meanwhile_is_first(url, small, monkeypatch, way
         assert len(found) == len({*found})
         assert {*range(100)} <= {*found}
         assert keep.backend.check() == []
-        assert not keys(url, "staged:*")
+        assert not keys(redis_url, "staged:*")
 
 
 @pytest.mark.requirement("Z-9")
 @pytest.mark.parametrize("way", [single, packed, large])
 def test_what_differs_from_what_was_committed_meanwhile_is_refused_whole(
-    url, small, monkeypatch, way
+    redis_url, hundred_are_many, monkeypatch, way
 ):
-    with opened(url) as keep, opened(url) as other:
+    with opened(redis_url) as keep, opened(redis_url) as other:
         overtaken(monkeypatch, lambda: way(other), 1)
         with pytest.raises(AlreadyExists, match="u10"):
             append(keep, *range(100), note="mine")
@@ -187,8 +179,8 @@ def test_what_differs_from_what_was_committed_meanwhile_is_refused_whole(
         assert 11 not in numbers(keep)
 
 
-def test_an_identity_that_becomes_free_meanwhile_is_added(url, small, monkeypatch):
-    with opened(url) as keep, opened(url) as other:
+def test_an_identity_that_becomes_free_meanwhile_is_added(redis_url, hundred_are_many, monkeypatch):
+    with opened(redis_url) as keep, opened(redis_url) as other:
         append(keep, 0, 1)
         overtaken(monkeypatch, lambda: pruning(other), 5)
         receipt = append(keep, *range(100))
@@ -196,13 +188,13 @@ def test_an_identity_that_becomes_free_meanwhile_is_added(url, small, monkeypatc
         assert sorted(numbers(keep)) == [*range(100)]
 
 
-def test_many_at_once_add_each_once(url, small):
+def test_many_at_once_add_each_once(redis_url, hundred_are_many):
     """Large appends, small ones and foldings race over the same identities."""
     failures: list[BaseException] = []
 
     def work(seed: int) -> None:
         try:
-            with opened(url) as keep:
+            with opened(redis_url) as keep:
                 for n in range(0, 600, 60):
                     first = n + seed * 7
                     append(keep, *range(first, first + (90 if seed % 2 else 3)))
@@ -217,7 +209,7 @@ def test_many_at_once_add_each_once(url, small):
     for thread in threads:
         thread.join()
     assert not failures
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         found = numbers(keep)
         assert len(found) == len({*found})
         assert keep.backend.check() == []
@@ -225,17 +217,17 @@ def test_many_at_once_add_each_once(url, small):
         assert numbers(keep) == found
 
 
-def test_segments_do_not_pile_up(url, small, monkeypatch):
-    with opened(url) as keep:
+def test_segments_do_not_pile_up(redis_url, hundred_are_many, monkeypatch):
+    with opened(redis_url) as keep:
         for n in range(12):
             append(keep, *range(100 * n, 100 * n + 100))
-        assert len(keys(url, "ids:*")) == 1 + sealing._SEGMENTS
+        assert len(keys(redis_url, "ids:*")) == 1 + sealing._SEGMENTS
         assert append(keep, *range(1_200)).added == 0
 
 
-def test_what_would_keep_all_others_waiting_is_refused(url, small, monkeypatch):
+def test_what_would_keep_all_others_waiting_is_refused(redis_url, hundred_are_many, monkeypatch):
     monkeypatch.setattr(batches, "MOST", 30)
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         one = keep.table(Entry).delete("default", "paper", 1)
         many = Append(Entry.collection, keep.table(Entry).sealed(entries(*range(100))))
         with pytest.raises(TooLarge, match="in portions"):
@@ -272,13 +264,13 @@ with quantkeep.open(sys.argv[1], records=KIT_RECORDS) as keep:
         ("redis.commit.answered=kill", True),
     ],
 )
-def test_a_killed_writer_leaves_all_or_nothing(url, small, point, made):
-    with opened(url) as keep:
-        done = subprocess.run([sys.executable, "-c", WRITER, url, point], check=False)
+def test_a_killed_writer_leaves_all_or_nothing(redis_url, hundred_are_many, point, made):
+    with opened(redis_url) as keep:
+        done = subprocess.run([sys.executable, "-c", WRITER, redis_url, point], check=False)
         assert done.returncode == -9
         assert numbers(keep) == ([*range(100)] if made else [])
-        left = keys(url, "staged:*")
-        client = redis.Redis.from_url(url.partition("?")[0])
+        left = keys(redis_url, "staged:*")
+        client = redis.Redis.from_url(redis_url.partition("?")[0])
         assert all(0 < client.ttl(key) <= 3_600 for key in left)
         assert append(keep, 10).added == (0 if made else 1)
         now = keep.backend.now()
@@ -288,26 +280,28 @@ def test_a_killed_writer_leaves_all_or_nothing(url, small, point, made):
         assert all(each.size > 0 for each in found)
         removed = keep.backend.remove_garbage(now + 60_000_000)
         assert [each.name for each in removed] == [each.name for each in found]
-        assert not keys(url, "staged:*")
+        assert not keys(redis_url, "staged:*")
         assert append(keep, *range(100)).added == (0 if made else 99)
         assert sorted(numbers(keep)) == [*range(100)]
         assert keep.backend.check() == []
 
 
 @pytest.mark.requirement("Z-42")
-def test_what_was_sent_ahead_and_is_gone_is_sent_again(url, small, monkeypatch):
+def test_what_was_sent_ahead_and_is_gone_is_sent_again(redis_url, hundred_are_many, monkeypatch):
     """As a server does that may drop what has a time to live, or after an hour."""
-    client = redis.Redis.from_url(url.partition("?")[0])
-    with opened(url) as keep:
-        overtaken(monkeypatch, lambda: client.delete(*keys(url, "staged:*")), 3)
+    client = redis.Redis.from_url(redis_url.partition("?")[0])
+    with opened(redis_url) as keep:
+        overtaken(monkeypatch, lambda: client.delete(*keys(redis_url, "staged:*")), 3)
         assert append(keep, *range(100)).added == 100
         assert numbers(keep) == [*range(100)]
 
 
-def test_a_connection_that_breaks_while_it_is_sent_says_so(url, small, monkeypatch):
+def test_a_connection_that_breaks_while_it_is_sent_says_so(
+    redis_url, hundred_are_many, monkeypatch
+):
     from quantkeep import failpoints
 
-    with opened(url) as keep:
+    with opened(redis_url) as keep:
         failpoints.arm("redis.stage.send=ECONNRESET@2")
         try:
             with pytest.raises(Unavailable) as caught:

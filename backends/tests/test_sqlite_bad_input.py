@@ -94,7 +94,8 @@ def listening(path: Path) -> None:
         listener.bind(str(path))
 
 
-NEWER = """value = replace(value, '"trades": {', '"trades": {"schema_version": 7, ')"""
+UNSEALED = "substr(value, 1, length(value) - 9)"
+NEWER = f"""value = replace({UNSEALED}, '"trades": {{', '"trades": {{"schema_version": 7, ')"""
 WRONG: list[tuple[str, Callable[[Path], object], type[QuantkeepError], str]] = [
     ("a text file", text_file, Corrupt, "is no SQLite database, or its first bytes are damaged"),
     ("bytes", photograph, Corrupt, "name another file, or restore it from a backup"),

@@ -18,7 +18,9 @@ class Facility(enum.Enum):
 
     BACKDOOR = "a backdoor to its stored bytes"
     BACKUP = "files that can be copied and put back"
+    VERIFIED_FILES = "files of which damage is found, by verify at the latest"
     CHECKED_FILES = "files of which every byte is checked"
+    DIVIDED_FILES = "files of which damage closes only what it touched"
     SERVER = "a server of its own, to be stopped"
     FILES_OF_SERVER = "a server of its own, to be killed and started again"
 

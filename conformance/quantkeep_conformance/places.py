@@ -36,9 +36,12 @@ class Claims:
         persistent = Capability.PERSISTENT in backend.capabilities
         path = path_of(Url.parse(url)) if persistent else None
         facts, in_files = backend.health().facts, path is not None and path.exists()
+        verified = in_files and "unchecked_files" not in facts
         facilities = {
             Facility.BACKUP: in_files,
-            Facility.CHECKED_FILES: in_files and "unchecked_files" not in facts,
+            Facility.VERIFIED_FILES: verified,
+            Facility.CHECKED_FILES: verified and "late_checks" not in facts,
+            Facility.DIVIDED_FILES: verified and "damage_spreads" not in facts,
             Facility.BACKDOOR: _has_backdoor(keep),
             Facility.SERVER: server is not None and server.ours,
             Facility.FILES_OF_SERVER: server is not None and server.ours and server.keeps,

@@ -63,6 +63,10 @@ class TestFiles(suites.Files):
     __doc__ = suites.Files.__doc__
 
 
+class TestDamagedFiles(suites.DamagedFiles):
+    __doc__ = suites.DamagedFiles.__doc__
+
+
 class TestReopen(suites.Reopen):
     __doc__ = suites.Reopen.__doc__
 

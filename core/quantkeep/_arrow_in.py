@@ -5,8 +5,9 @@ row is its tuple and its digest.
 """
 
 import sys
-from collections.abc import Iterator
-from typing import Any, Final
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import attrs
 import pyarrow as pa
@@ -15,13 +16,16 @@ from quantkeep import derived, documents
 from quantkeep._arrow_checks import check
 from quantkeep._arrow_columns import scalars
 from quantkeep._arrow_schema import scalar_type
+from quantkeep.ahead import ahead
 from quantkeep.collection import Collection, SealedRow
 from quantkeep.columns import Column, Kind
 from quantkeep.errors import InvalidValue
 from quantkeep.hosts import Hosts
 from quantkeep.query import ENVELOPE_COLUMNS
 
+T = TypeVar("T")
 CHUNK_ROWS: Final = 10_000
+_LONG: Final = 50_000  # rows: from here on, a column is worth a thread
 
 
 class ArrowRows:
@@ -39,6 +43,10 @@ class ArrowRows:
     def __len__(self) -> int:
         rows: int = self.table.num_rows
         return rows
+
+    def parts(self) -> Iterator[pa.Table]:
+        """The table, whole."""
+        yield self.table
 
     def __iter__(self) -> Iterator[SealedRow]:
         seal = self._collection.sealer.seal_row
@@ -66,17 +74,38 @@ def rows(collection: Collection, source: Any, hosts: Hosts) -> ArrowRows:
     """
     given = _table(source, collection)
     _check_names(given.column_names, collection)
-    made = {
-        column.name: scalars(column, given.column(column.name), collection.name)
-        for column in collection.columns
-        if column.name in given.column_names
-    }
+    said = [column for column in collection.columns if column.name in given.column_names]
+    made = _made(said, given, collection)
     defaults = _Defaults(collection, hosts, given.num_rows)
     arrays = {c.name: made[c.name] if c.name in made else defaults(c) for c in collection.columns}
     table = derived.fill(collection, pa.table(arrays))
-    for column in collection.columns:
-        check(column, table.column(column.name), collection)
+    check_all(collection, table)
     return ArrowRows(collection, table)
+
+
+def _made(columns: Sequence[Column], given: pa.Table, collection: Collection) -> dict[str, Any]:
+    def scalars_of(column: Column) -> Any:
+        return scalars(column, given.column(column.name), collection.name)
+
+    return dict(zip([c.name for c in columns], _each(scalars_of, columns, given), strict=True))
+
+
+def check_all(collection: Collection, table: pa.Table) -> None:
+    """Hold every value of *table*, canonical columns, to what its column demands.
+
+    Raises:
+        InvalidValue, TooLarge: names the first column that has a bad value, its row and the value.
+    """
+
+    def checked(column: Column) -> None:
+        check(column, table.column(column.name), collection)
+
+    deque(_each(checked, collection.columns, table), maxlen=0)
+
+
+def _each(work: Callable[[Column], T], columns: Sequence[Column], table: pa.Table) -> Iterator[T]:
+    """What *work* gives for each of *columns* of *table*; threads, if it is a long one."""
+    return ahead(work, columns) if table.num_rows > _LONG else map(work, columns)
 
 
 # -- sources -------------------------------------------------------------------------------------

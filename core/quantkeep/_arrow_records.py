@@ -4,7 +4,7 @@ The rules are those of :mod:`quantkeep.sealing`, held against a column at a time
 plainly right is left to it: it takes a record at a time, and names the one that it refuses.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
 from itertools import islice
 from operator import attrgetter
@@ -12,16 +12,16 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from quantkeep._arrow_checks import check
-from quantkeep._arrow_in import CHUNK_ROWS, ArrowRows
+from quantkeep._arrow_in import CHUNK_ROWS, ArrowRows, check_all
 from quantkeep._arrow_schema import scalar_type
-from quantkeep.collection import Collection
+from quantkeep.collection import Collection, SealedRow
 from quantkeep.columns import Column, Kind, acceptable_types
 from quantkeep.errors import QuantkeepError
 from quantkeep.hosts import Hosts
 
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
 _ABSENT: Final = type(None)
+_PART: Final = 131_072  # records that become columns before a backend is given them
 _zone: Final = attrgetter("tzinfo")
 
 
@@ -35,11 +35,59 @@ def of_records(collection: Collection, records: Sequence[Any], hosts: Hosts) -> 
     try:
         taken = map(collection.sealer.taker(type(records[0])), records)
         table = pa.concat_tables(_tables(collection, taken, hosts))
-        for column in collection.columns:
-            check(column, table.column(column.name), collection)
+        check_all(collection, table)
     except (_Unplain, QuantkeepError, pa.ArrowException, ValueError, OverflowError):
         return None
     return ArrowRows(collection, table)
+
+
+class RecordColumns:
+    """Sealed rows of *records*, which become columns while a backend reads them.
+
+    A part is made once, when it is first read, and kept: a commit that is tried again reads the
+    same columns. Reading raises what refuses a record, each time. ``len()`` counts all rows.
+
+    Args:
+        records: what is to be appended; nobody changes it until the commit has returned.
+        seal: the rows of those from one place to another, one by one; it names what it refuses.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        records: Sequence[Any],
+        hosts: Hosts,
+        seal: Callable[[int, int], Sequence[SealedRow]],
+    ) -> None:
+        self._collection = collection
+        self._records = records
+        self._hosts = hosts
+        self._seal = seal
+        self._parts: list[pa.Table] = []
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def parts(self) -> Iterator[pa.Table]:
+        """Tables as of :class:`ArrowRows`, one behind the other."""
+        for number, start in enumerate(range(0, len(self._records), _PART)):
+            if number == len(self._parts):
+                self._parts.append(self._made(start, start + _PART))
+            yield self._parts[number]
+
+    def __iter__(self) -> Iterator[SealedRow]:
+        for table in self.parts():
+            yield from ArrowRows(self._collection, table)
+
+    def _made(self, start: int, stop: int) -> pa.Table:
+        made = of_records(self._collection, self._records[start:stop], self._hosts)
+        return _of_rows(self._collection, self._seal(start, stop)) if made is None else made.table
+
+
+def _of_rows(collection: Collection, rows: Sequence[SealedRow]) -> pa.Table:
+    columns = zip(collection.columns, zip(*(row.values for row in rows), strict=True), strict=True)
+    arrays = [pa.array(values, scalar_type(column.kind)) for column, values in columns]
+    return pa.Table.from_arrays(arrays, names=[*collection.names])
 
 
 class _Unplain(Exception):

@@ -25,12 +25,13 @@ metadata of each field holds ``quantkeep.kind`` and ``quantkeep.doc``, those of 
 
 from quantkeep._arrow_in import ArrowRows, rows
 from quantkeep._arrow_out import read, to_batch
-from quantkeep._arrow_records import of_records
+from quantkeep._arrow_records import RecordColumns, of_records
 from quantkeep._arrow_schema import ENVELOPE, arrow_type, scalar_type, schema
 
 __all__ = [
     "ENVELOPE",
     "ArrowRows",
+    "RecordColumns",
     "arrow_type",
     "of_records",
     "read",

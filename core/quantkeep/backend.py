@@ -96,10 +96,12 @@ class Health:
     Attributes:
         ok: whether the keep can be worked with.
         durability: the level that the settings reach, as observed now.
-        facts: versions, settings, paths, as plain values; never a secret. Two are for the kit:
+        facts: versions, settings, paths, as plain values; never a secret. Some are for the kit:
             ``"failpoints"``, the names of the points of a backend that claims ``FAILPOINTS``, and
-            ``"unchecked_files"``, a sentence that says why the engine does not notice every bit
-            changed in its files. Leave them out where they do not apply.
+            sentences that say why less than all is promised of files that are damaged.
+            ``"unchecked_files"``: why the engine does not notice it. ``"late_checks"``: why it may
+            be noticed by :meth:`Backend.check` alone. ``"damage_spreads"``: why more is closed
+            than what was in the damaged part. Leave them out where they do not apply.
         warnings: what a person should see to.
     """
 
@@ -219,6 +221,10 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def open_blob(self, digest: str) -> bytes | None:
         """The bytes staged under *digest*."""
+
+    def blob_size(self, digest: str) -> int:
+        """How many bytes are staged under *digest*, told without reading them; 0: none."""
+        return len(self.open_blob(digest) or b"")
 
     @abc.abstractmethod
     def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:

@@ -175,6 +175,9 @@ class FallbackBackend(Backend):
     def open_blob(self, digest: str) -> bytes | None:
         return self._do(lambda engine: engine.open_blob(digest))
 
+    def blob_size(self, digest: str) -> int:
+        return self._do(lambda engine: engine.blob_size(digest))
+
     def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
         self._do(lambda engine: engine.delete_blob(digest, staged_before=staged_before))
 

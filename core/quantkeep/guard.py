@@ -91,6 +91,9 @@ class GuardedBackend(Backend):
     def open_blob(self, digest: str) -> bytes | None:
         return self.usable().open_blob(digest)
 
+    def blob_size(self, digest: str) -> int:
+        return self.usable().blob_size(digest)
+
     def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
         self.writable().delete_blob(digest, staged_before=staged_before)
 

@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from quantkeep._sealed_late import MANY, LateRows
@@ -49,8 +50,8 @@ class Table(Generic[R]):
         """Add *records* to the log, in order."""
         if not self.collection.log:
             raise InvalidRecord(f"{self.collection.name} is keyed: put its records")
-        given, least = [*records], self.backend.columns_from
-        if least is not None and len(given) >= least:
+        given = [*records]
+        if self._become_columns(given):
             from quantkeep import arrow
 
             if (rows := arrow.of_records(self.collection, given, self.hosts)) is not None:
@@ -63,9 +64,21 @@ class Table(Generic[R]):
         Many records are sealed while the backend reads them, so the commit raises what refuses one.
         """
         given = [*records]
-        if not (self.backend.streams_appends and self.collection.log and len(given) >= MANY):
+        if not (self.backend.streams_appends and self.collection.log):
+            return self.append(given)
+        if self._become_columns(given):
+            from quantkeep import arrow
+
+            seal = partial(self._sealed_part, given)
+            rows = arrow.RecordColumns(self.collection, given, self.hosts, seal)
+            return Append(self.collection, rows)
+        if len(given) < MANY or self.backend.columns_from is not None:
             return self.append(given)
         return Append(self.collection, LateRows(given, self._seal_onto))
+
+    def _become_columns(self, records: Sequence[R]) -> bool:
+        least = self.backend.columns_from
+        return least is not None and len(records) >= least
 
     def delete(self, *key: Any, expect: Expectation = ANYTHING) -> Delete:
         """Delete the record known by *key*."""
@@ -85,11 +98,16 @@ class Table(Generic[R]):
         self._seal_onto(rows, records)
         return rows
 
-    def _seal_onto(self, rows: list[SealedRow], records: Iterable[R]) -> None:
+    def _sealed_part(self, records: Sequence[R], start: int, stop: int) -> list[SealedRow]:
+        rows: list[SealedRow] = []
+        self._seal_onto(rows, records[start:stop], start)
+        return rows
+
+    def _seal_onto(self, rows: list[SealedRow], records: Iterable[R], before: int = 0) -> None:
         try:
             self.collection.sealer.seal_onto(rows, records, self.hosts)
         except InvalidValue as error:
-            raise self._placed(error, len(rows)) from None
+            raise self._placed(error, before + len(rows)) from None
 
     def _placed(self, error: InvalidValue, place: int) -> InvalidValue:
         if not place:

@@ -26,21 +26,25 @@ class FolderLock:
 
     @contextlib.contextmanager
     def held(self, patience: float | None = None) -> Iterator[None]:
-        """Hold the lock; raises :class:`Busy` when *patience* seconds have passed."""
-        self._patience = self._patience if patience is None else patience
-        with told(str(self._path)):
-            self._take()
-            while not self._in_place():  # the folder was replaced: others lock what is there
-                stale, self._descriptor = self._descriptor, self._opened()
-                os.close(stale)
-                self._take()
+        """Hold the lock.
+
+        Raises:
+            Busy: *patience* seconds have passed, or else those that the lock was made with.
+        """
+        patience = self._patience if patience is None else patience
         try:
+            with told(str(self._path)):
+                self._take(patience)
+                while not self._in_place():  # the folder was replaced: others lock what is there
+                    stale, self._descriptor = self._descriptor, self._opened()
+                    os.close(stale)
+                    self._take(patience)
             yield
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
-    def _take(self) -> None:
-        deadline, pause = time.monotonic() + self._patience, 0.0005
+    def _take(self, patience: float) -> None:
+        deadline, pause = time.monotonic() + patience, 0.0005
         while True:
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,7 +52,7 @@ class FolderLock:
                 if time.monotonic() > deadline:
                     raise Busy(
                         f"{self._path.parent} was locked by another writer for "
-                        f"{self._patience:g} s; nothing was written"
+                        f"{patience:g} s; nothing was written"
                     ) from None
                 time.sleep(pause)
                 pause = min(pause * 2, 0.004)  # longer, and busy writers are always first

@@ -198,6 +198,11 @@ class JsonBackend(Backend):
     def open_blob(self, digest: str) -> bytes | None:
         return durable.read(self._folder.blob(digest))
 
+    def blob_size(self, digest: str) -> int:
+        with durable.told(digest), suppress(FileNotFoundError):
+            return self._folder.blob(digest).lstat().st_size
+        return 0
+
     def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
         with self._writing(), durable.told(digest), suppress(FileNotFoundError):
             self._level()  # where records are not known, it is not known who refers to it

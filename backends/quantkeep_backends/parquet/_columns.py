@@ -5,7 +5,7 @@ columns are those whose Python values are canonical scalars (instants as integer
 dates as text), which is what rows are made of.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ _STAMP_TYPES: Final = (pa.int64(), _INSTANT, _INSTANT, pa.int32())
 
 
 def file_schema(collection: Collection) -> pa.Schema:
-    """The schema of a file of *collection*; a stamp gives way to a column of its name."""
+    """The schema of a file of *collection*: its columns, and the store's own behind them."""
     fields = [*arrow.schema(collection)]
     for name, type_ in zip(stamp_names(collection), _STAMP_TYPES, strict=True):
         fields.append(pa.field(name, type_, nullable=False))
@@ -30,8 +30,14 @@ def file_schema(collection: Collection) -> pa.Schema:
 
 
 def stamp_names(collection: Collection) -> list[str]:
-    """What the store's own columns are called beside those of *collection*."""
-    return [f"{name}_" if name in collection.places else name for name in STAMPS]
+    """What the store's own columns are called: they give way to those of *collection*."""
+    return [_free(name, collection.places) for name in STAMPS]
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 # -- to files --------------------------------------------------------------------------------------
@@ -73,6 +79,12 @@ def _to_file(kind: Kind, values: Any, wanted: Any) -> Any:
     if kind is Kind.DATE:
         values = values.cast(pa.string())
     return values if values.type == wanted else values.cast(wanted)
+
+
+def permuted(table: pa.Table, places: Any) -> pa.Table:
+    """The rows of *table* at *places*, all of them in another order."""
+    columns = [c if c.null_count == len(c) else _one(c).take(places) for c in table.columns]
+    return pa.Table.from_arrays(columns, schema=table.schema)
 
 
 # -- from files ------------------------------------------------------------------------------------

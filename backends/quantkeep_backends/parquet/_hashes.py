@@ -41,7 +41,7 @@ class Hashes:
 
     def repeat(self) -> bool:
         """Whether two of them are the same."""
-        return bool(pc.count_distinct(self.values).as_py() < len(self))
+        return bool(len(pc.unique(self.values)) < len(self))
 
     def meet(self, others: Iterable["Hashes"]) -> bool:
         """Whether one of them is among *others* too."""

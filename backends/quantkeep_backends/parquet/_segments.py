@@ -1,7 +1,8 @@
 """Segments: immutable Parquet files, written whole from a buffer, and what the log says of them."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from hashlib import sha256
 from typing import Any, Final
 
@@ -10,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from quantkeep.ahead import ahead
 from quantkeep.collection import Collection, Key
 from quantkeep.columns import Kind, Scalar
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends._files.proving import damaged
-from quantkeep_backends.parquet._ahead import ahead
 from quantkeep_backends.parquet._columns import canonical, is_constant
 from quantkeep_backends.parquet._scalars import read, read_key, write_key
 
@@ -25,6 +26,7 @@ NEWEST_ROWS: Final = 8_192  # of a log that are kept in the order of time, in sm
 _NEWEST_GROUP: Final = 1_024
 _SAMPLE: Final = 8_192  # rows that tell whether values of a column repeat
 _TAIL: Final = 8  # bytes behind the footer: its length, and the magic
+Again = dict[tuple[str, str], "Segment"]  # by schema and runs
 Ends = tuple[Any, Any] | None  # the least and the greatest value of a column; None: not known
 _PRUNED: Final = {Kind.TEXT, Kind.INTEGER, Kind.TIMESTAMP, Kind.DATE, Kind.UUID}
 
@@ -159,18 +161,30 @@ def portions(table: pa.Table) -> Iterator[pa.Table]:
         yield table.slice(start, SEGMENT_ROWS)
 
 
-def write(files: Files, collection: Collection, tables: Iterable[pa.Table]) -> Iterator[Segment]:
-    """Write each of *tables* as a new file, which nobody sees before a commit names it."""
+def write(
+    files: Files, collection: Collection, tables: Iterable[pa.Table], again: Again | None = None
+) -> Generator[Segment]:
+    """Write each of *tables* as a new file, which nobody sees before a commit names it.
 
-    def drafted(table: pa.Table) -> tuple[Segment, bytes]:
-        path = f"{FOLDER}/{collection.name}/{uuid.uuid4().hex}.parquet"
-        group_rows = _NEWEST_GROUP if is_newest(collection, table) else GROUP_ROWS
-        data = encoded(collection, table, group_rows)
-        return _described(path, collection, table, data), data
+    *again*, for rows of a log, which are known by their revisions, has files that were written
+    before: they are taken for tables of the same columns and runs. New ones are put into it.
+    """
 
-    for segment, data in ahead(drafted, tables):
-        files.write(segment.path, data)
-        yield segment
+    def drafted(table: pa.Table) -> tuple[Segment, bytes | None]:
+        runs = runs_of(collection, table)
+        before = again and again.get((fingerprint(table.schema), repr(runs)))
+        if before:
+            return before, None
+        data = encoded(collection, table)
+        return _described(collection, table, data, runs), data
+
+    with closing(ahead(drafted, tables)) as drafts:
+        for segment, data in drafts:
+            if data is not None:
+                files.write(segment.path, data)
+            if again is not None:
+                again[segment.schema, repr(segment.runs)] = segment
+            yield segment
 
 
 def is_newest(collection: Collection, table: pa.Table) -> bool:
@@ -178,8 +192,9 @@ def is_newest(collection: Collection, table: pa.Table) -> bool:
     return collection.log and table.num_rows <= NEWEST_ROWS
 
 
-def encoded(collection: Collection, table: pa.Table, group_rows: int = GROUP_ROWS) -> bytes:
+def encoded(collection: Collection, table: pa.Table) -> bytes:
     """*table* as a Parquet file."""
+    group_rows = _NEWEST_GROUP if is_newest(collection, table) else GROUP_ROWS
     dictionaries = [n for n in table.column_names if _repeats(table.column(n))]
     encodings = {
         field.name: encoding
@@ -224,14 +239,17 @@ def _blooms(collection: Collection, table: pa.Table) -> dict[str, Any] | None:
     return {name: {"ndv": rows, "fpp": 0.01} for name in names} or None
 
 
-def _described(path: str, collection: Collection, table: pa.Table, data: bytes) -> Segment:
+def _described(
+    collection: Collection, table: pa.Table, data: bytes, runs: dict[Key, Run]
+) -> Segment:
+    path = f"{FOLDER}/{collection.name}/{uuid.uuid4().hex}.parquet"
     return Segment(
         path,
         len(data),
         sha256(data).hexdigest(),
         table.num_rows,
         fingerprint(table.schema),
-        runs_of(collection, table),
+        runs,
         {name: _bounds(collection, table, name) for name in prunable(collection)},
         tuple(_pieces(path, data)),
     )

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from quantkeep.collection import Collection
 from quantkeep.columns import Kind
+from quantkeep_backends.parquet._columns import permuted
 
 _DAY: Final = "__day"
 
@@ -25,7 +26,7 @@ def sorted_for_reading(collection: Collection, table: pa.Table) -> pa.Table:
         order += [_DAY, *by, at]
     order.append(table.column_names[len(collection.columns)])
     wanted = [(name, "ascending") for name in dict.fromkeys(order)]
-    return table.combine_chunks().take(pc.sort_indices(marked, sort_keys=wanted))
+    return permuted(table, pc.sort_indices(marked, sort_keys=wanted))
 
 
 def sorted_by_time(collection: Collection, table: pa.Table) -> pa.Table:
@@ -33,7 +34,7 @@ def sorted_by_time(collection: Collection, table: pa.Table) -> pa.Table:
     keys = reading_order(collection)
     stamps = table.column_names[len(collection.columns) :]
     wanted = [(name, "ascending") for name in (keys[1] if keys else stamps[1], stamps[0])]
-    return table.combine_chunks().take(pc.sort_indices(table, sort_keys=wanted))
+    return permuted(table, pc.sort_indices(table, sort_keys=wanted))
 
 
 def reading_order(collection: Collection) -> tuple[Sequence[str], str] | None:

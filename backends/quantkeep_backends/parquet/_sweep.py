@@ -5,17 +5,17 @@ one can be handed out. A limit stops it, so the newest rows are read from the ne
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantkeep.ahead import THREADS, begun, threads
 from quantkeep.collection import Collection
 from quantkeep.columns import Kind, Scalar
 from quantkeep.query import Query, column_of
-from quantkeep_backends.parquet._ahead import THREADS
-from quantkeep_backends.parquet._columns import arranged, is_constant, keys_of
+from quantkeep_backends.parquet._columns import arranged, is_constant, keys_of, permuted
 from quantkeep_backends.parquet._conditions import EXACT, mask, values_of
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._segments import Segment
@@ -108,7 +108,7 @@ class _Loader:
         self._reader = reader
         self._units = units
         self._ahead = THREADS if asked.limit is None else 0
-        self._pool = ThreadPoolExecutor(THREADS, "quantkeep-parquet")  # begins none by itself
+        self._pool = threads()
         self._begun: dict[int, Future[pa.Table | None]] = {}
 
     def __enter__(self) -> Self:
@@ -123,11 +123,11 @@ class _Loader:
         if not self._units:
             return None
         unit = self._units.pop(0)
-        begun = self._begun.pop(id(unit), None)
+        future = self._begun.pop(id(unit), None)
         for later in self._units[: self._ahead]:
             if id(later) not in self._begun:
-                self._begun[id(later)] = self._pool.submit(self._loaded, later)
-        return self._loaded(unit) if begun is None else begun.result()
+                self._begun[id(later)] = begun(self._pool, self._loaded, later)
+        return self._loaded(unit) if future is None else future.result()
 
     def _open(self) -> None:
         """Let the first units be row groups or tables."""
@@ -204,7 +204,7 @@ def in_order(asked: Asked, table: pa.Table) -> pa.Table:
     if not keys or (len(keys) == 1 and _is_sorted(arrays[0], down=keys[0][1] == "descending")):
         return table
     columns = pa.Table.from_arrays(arrays, names=[name for name, _ in keys])
-    return table.combine_chunks().take(pc.sort_indices(columns, sort_keys=keys))
+    return permuted(table, pc.sort_indices(columns, sort_keys=keys))
 
 
 def _sortable(asked: Asked, table: pa.Table, name: str) -> Iterator[Any]:

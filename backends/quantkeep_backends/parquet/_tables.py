@@ -1,6 +1,7 @@
 """The state of a keep in memory: keyed collections whole, of logs what is recent."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from quantkeep_backends._files.medium import Files
 from quantkeep_backends.parquet import _bulk
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._reading import View
-from quantkeep_backends.parquet._segments import Segment, fingerprint, runs_of, write
+from quantkeep_backends.parquet._segments import Again, Segment, write
 from quantkeep_backends.parquet._shelf import LogShelf, Position, segment_rows
 from quantkeep_backends.parquet._tallies import tallied
 
@@ -98,6 +99,7 @@ class Tables(Model):
         self._joined: list[tuple[LogShelf, tuple[Segment, ...], dict[Key, int]]] = []
         self._buried: list[tuple[LogShelf, Key]] = []
         self._written: dict[str, Segment] = {}  # by this commit, in an earlier try perhaps
+        self._again: dict[int, Again] = {}  # by append, those that another try can take
 
     def ensure(self, collections: Sequence[Collection]) -> None:
         for collection in collections:
@@ -153,6 +155,7 @@ class Tables(Model):
         named = {segment.path for _, segment in self.segments}
         left = [s for s in self._written.values() if s.path not in named]
         self._written.clear()
+        self._again.clear()
         self._steps, self._remembered, self._joined, self._buried = [], None, [], []
         for segment in left:
             self._files.remove(segment.path)
@@ -177,17 +180,15 @@ class Tables(Model):
             changed = {s: heads.get(s, 0) for segment in joined for s in segment.runs}
             self._joined.append((shelf, joined, changed))
 
-    def _write(self, collection: Collection, tables: Iterable[pa.Table]) -> Sequence[Segment]:
+    def _write(
+        self, collection: Collection, tables: Iterable[pa.Table], whole: Append | None
+    ) -> Generator[Segment]:
         """Write segments, but for those that an earlier try of the same commit has written."""
-        wanted = {
-            repr((collection.name, fingerprint(table.schema), runs_of(collection, table))): table
-            for table in tables
-        }
-        missing = [known for known in wanted if known not in self._written]
-        made = write(self._files, collection, [wanted[known] for known in missing])
-        for known, segment in zip(missing, made, strict=True):
-            self._written[known] = segment
-        return [self._written[known] for known in wanted]
+        again = None if whole is None else self._again.setdefault(id(whole), {})
+        with closing(write(self._files, collection, tables, again)) as made:
+            for segment in made:
+                self._written[segment.path] = segment
+                yield segment
 
     def _remove(self, shelf: HeldShelf, key: Key, *, said: bool = True) -> None:
         if not isinstance(shelf, LogShelf) or key in shelf.rows:

@@ -51,6 +51,7 @@ class ParquetBackend(Backend):
 
     name: ClassVar[str] = "parquet"
     columns_from = LARGE
+    streams_appends = True
 
     def __init__(
         self,

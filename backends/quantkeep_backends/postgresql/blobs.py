@@ -22,6 +22,7 @@ class Blobs:
             "ON CONFLICT (digest) DO UPDATE SET staged_at = excluded.staged_at"
         )
         self._get = f"SELECT data FROM {table} WHERE digest = $1"
+        self._size = f"SELECT octet_length(data) FROM {table} WHERE digest = $1"
         self._delete = f"DELETE FROM {table} WHERE digest = $1"
         self._list = f"SELECT digest, {microseconds_sql('staged_at')} FROM {table} ORDER BY digest"
 
@@ -40,6 +41,11 @@ class Blobs:
         """The content staged under *digest*."""
         found = self._database.read(lambda link: link.run(self._get, (digest,)).fetchone())
         return None if found is None else bytes(found[0])
+
+    def size(self, digest: str) -> int:
+        """How many bytes it has."""
+        found = self._database.read(lambda link: link.run(self._size, (digest,)).fetchone())
+        return found[0] if found else 0
 
     def delete(self, digest: str, staged_before: int | None) -> None:
         """Forget a blob that was last staged before that time, if one is given."""

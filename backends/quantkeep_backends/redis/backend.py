@@ -124,6 +124,9 @@ class RedisBackend(Backend):
     def open_blob(self, digest: str) -> bytes | None:
         return self._blobs.get(digest)
 
+    def blob_size(self, digest: str) -> int:
+        return self._blobs.size(digest)
+
     def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
         self._blobs.delete(digest, staged_before)
 

@@ -43,6 +43,11 @@ class Blobs:
         found: bytes | None = self._link.ask("GET", self._names.of("blob", digest))
         return found
 
+    def size(self, digest: str) -> int:
+        """How many bytes it has."""
+        found: int = self._link.ask("STRLEN", self._names.of("blob", digest))
+        return found
+
     def all(self) -> Iterator[tuple[str, int]]:
         """Each digest, and when it was staged."""
         flat = self._link.ask("ZRANGE", self._names.of("blobs"), 0, -1, "WITHSCORES")

@@ -1,16 +1,17 @@
 """A log's rows as Arrow record batches, straight from its chunks (DESIGN §3)."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
 
 from quantkeep import arrow
+from quantkeep.ahead import ahead
 from quantkeep.collection import Collection
 from quantkeep.query import Condition, Query
 from quantkeep_backends.redis.chunks import Chunk, Place, is_exact
 from quantkeep_backends.redis.logs import Plan
-from quantkeep_backends.redis.lookahead import ahead
 from quantkeep_backends.redis.streams import Start, Stream
 
 
@@ -53,7 +54,7 @@ def _of_stream(
         return None if chunk is None else _cast(chunk, collection, where, start.head, wanted)
 
     asked = {place for place in places if stream.may_hold(place, where)}
-    with ahead(read, [place for place in places if place in asked]) as batches:
+    with closing(ahead(read, (place for place in places if place in asked))) as batches:
         for place in places:
             yield from _single(stream, collection, where, (low, place.first - 1), wanted)
             low = place.last + 1

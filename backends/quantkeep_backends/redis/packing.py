@@ -1,16 +1,17 @@
 """Large appends to one log as packed chunks, with the identities of their rows beside them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantkeep.ahead import ahead
 from quantkeep.batch import Append
 from quantkeep_backends.redis import chunks, ordering, statistics
 from quantkeep_backends.redis.arranging import Arrangement, Part, Stored
-from quantkeep_backends.redis.lookahead import ahead
 from quantkeep_backends.redis.shapes import Shape
 from quantkeep_backends.redis.sources import Slice, source_of
 from quantkeep_backends.redis.staging import Learnt
@@ -118,7 +119,7 @@ class Packer:
         """The rows of a stream, sent. If some are not new, all are looked up and none is packed."""
         stream, offset = self._rows.named(part.stream), 0
         order, said = _Order(self._shape), list[Any]()
-        with ahead(self._packed, [*_slices(part.places)]) as found:
+        with closing(ahead(self._packed, _slices(part.places))) as found:
             for rows, blob, info in found:
                 if self._reserves and not sender.reserve(stream, offset, rows):
                     self._wasted = True

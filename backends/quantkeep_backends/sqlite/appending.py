@@ -1,7 +1,6 @@
 """One live entry, the hot path: validated by core, then two statements in a transaction."""
 
 import sqlite3
-from typing import Final
 
 from quantkeep.batch import Outcome, Receipt
 from quantkeep.collection import SealedRow
@@ -9,14 +8,9 @@ from quantkeep.errors import QuantkeepError, scrubbed
 from quantkeep.failpoints import passing
 from quantkeep_backends.sqlite.database import Database, undo
 from quantkeep_backends.sqlite.errors import FAILURES
+from quantkeep_backends.sqlite.operations import Operation, remember
 from quantkeep_backends.sqlite.prepared import Prepared
 from quantkeep_backends.sqlite.streams import Seen
-
-REMEMBER: Final = (
-    "INSERT INTO quantkeep_operations (op_id, digest, receipt, created_at) VALUES (?, ?, ?, ?)"
-)
-
-Operation = tuple[str, bytes]  # its id, and the digest of its batch
 
 
 def append_one(
@@ -48,7 +42,7 @@ def append_one(
         if writer.execute(prepared.grow, known).rowcount != 1:
             return None
         if operation is not None:
-            writer.execute(REMEMBER, (*operation, receipt.to_json(), now))
+            remember(writer, operation, receipt)
         entry = prepared.codec.entry(row, stream.first + revision, now)
         writer.execute(prepared.insert, entry)
         passing("sqlite.append.before_commit")

@@ -12,9 +12,9 @@ from quantkeep.collection import Collection, Key, SealedRow, StoredRow
 from quantkeep.contract import operation_conflict, regressed
 from quantkeep.errors import Closed, QuantkeepError
 from quantkeep.query import Query, Tally
+from quantkeep_backends.sqlite import operations, streams, tallies
 from quantkeep_backends.sqlite import schema as tables
-from quantkeep_backends.sqlite import streams, tallies
-from quantkeep_backends.sqlite.appending import REMEMBER, append_one
+from quantkeep_backends.sqlite.appending import append_one
 from quantkeep_backends.sqlite.backdoor import SqliteBackdoor
 from quantkeep_backends.sqlite.blobs import Blobs
 from quantkeep_backends.sqlite.complaints import SqliteReferences
@@ -34,8 +34,6 @@ CAPABILITIES: Final = (
     | Capability.SNAPSHOT_READS
     | Capability.FAILPOINTS
 )
-
-_KNOWN: Final = "SELECT digest, receipt FROM quantkeep_operations WHERE op_id = ?"
 
 
 class SqliteBackend(Backend):
@@ -59,7 +57,7 @@ class SqliteBackend(Backend):
 
     def description(self) -> str | None:
         with self._database.reading() as reader:
-            return tables.recalled(reader, "description")
+            return tables.described(reader, self._database.path)
 
     def ensure(self, collections: Sequence[Collection], description: str) -> None:
         tables.ensure(self._database, self._engine, collections, description)
@@ -109,7 +107,7 @@ class SqliteBackend(Backend):
         def work(writer: sqlite3.Connection) -> Receipt:
             nonlocal transaction
             if batch.op_id is not None:
-                known = _replayed(writer, batch.op_id, digest)
+                known = self._replayed(writer, batch.op_id, digest)
                 if known is not None:
                     return known
             transaction = Transaction(
@@ -123,8 +121,7 @@ class SqliteBackend(Backend):
             )
             receipt = transaction.apply(batch)
             if batch.op_id is not None:
-                values = (batch.op_id, digest, receipt.to_json(), receipt.at)
-                writer.execute(REMEMBER, values)
+                operations.remember(writer, (batch.op_id, digest), receipt)
             return receipt
 
         def explain() -> QuantkeepError:
@@ -137,10 +134,17 @@ class SqliteBackend(Backend):
             transaction.committed()
         return receipt
 
+    def _replayed(self, writer: sqlite3.Connection, op_id: str, digest: bytes) -> Receipt | None:
+        """The receipt of a batch that was applied before; raises ``OperationConflict``."""
+        known = operations.find(writer, self._database.path, op_id)
+        if known is not None and known[0] != digest:
+            raise operation_conflict(op_id)
+        return known and known[1]
+
     def outcome(self, op_id: str) -> Receipt | None:
         with self._database.reading() as reader:
-            found = reader.execute(_KNOWN, (op_id,)).fetchone()
-        return None if found is None else Receipt.from_json(found[1], op_id)
+            found = operations.find(reader, self._database.path, op_id)
+        return found and found[1]
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -193,6 +197,9 @@ class SqliteBackend(Backend):
     def open_blob(self, digest: str) -> bytes | None:
         return self._blobs.get(digest)
 
+    def blob_size(self, digest: str) -> int:
+        return self._blobs.size(digest)
+
     def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
         self._blobs.delete(digest, staged_before)
 
@@ -231,13 +238,3 @@ def _only_entry(batch: Batch) -> SealedRow | None:
     if not isinstance(write, Append) or not isinstance(write.rows, list | tuple):
         return None
     return write.rows[0] if len(write.rows) == 1 else None
-
-
-def _replayed(writer: sqlite3.Connection, op_id: str, digest: bytes) -> Receipt | None:
-    """The receipt of a batch that was applied before; raises ``OperationConflict``."""
-    known = writer.execute(_KNOWN, (op_id,)).fetchone()
-    if known is None:
-        return None
-    if known[0] != digest:
-        raise operation_conflict(op_id)
-    return Receipt.from_json(known[1], op_id)

@@ -14,6 +14,7 @@ _PUT: Final = (
     "ON CONFLICT (digest) DO UPDATE SET staged_at = excluded.staged_at"
 )
 _GET: Final = "SELECT data FROM quantkeep_blobs WHERE digest = ?"
+_SIZE: Final = "SELECT length(data) FROM quantkeep_blobs WHERE digest = ?"
 _DELETE: Final = "DELETE FROM quantkeep_blobs WHERE digest = ? AND staged_at < ?"
 _LIST: Final = "SELECT digest, staged_at FROM quantkeep_blobs ORDER BY digest"
 
@@ -38,6 +39,12 @@ class Blobs:
         with self._database.reading() as reader:
             found = reader.execute(_GET, (digest,)).fetchone()
         return found and bytes(found[0])
+
+    def size(self, digest: str) -> int:
+        """How many bytes it has."""
+        with self._database.reading() as reader:
+            found = reader.execute(_SIZE, (digest,)).fetchone()
+        return found[0] if found else 0
 
     def delete(self, digest: str, staged_before: int | None) -> None:
         """Forget a blob that was last staged before that time, if one is given."""

@@ -55,8 +55,7 @@ def translated(error: BaseException, path: str) -> QuantkeepError:
     if isinstance(error, sqlite3.Error):
         return _from_sqlite(error, path)
     if isinstance(error, UnicodeDecodeError):
-        meaning, sentence = _MEANINGS[sqlite3.SQLITE_CORRUPT]
-        return meaning(f"{path} {sentence}")
+        return _meant(sqlite3.SQLITE_CORRUPT, path)
     assert isinstance(error, OSError)
     return _from_system(error, path)
 
@@ -68,15 +67,21 @@ def _from_sqlite(error: sqlite3.Error, path: str) -> QuantkeepError:
         return TooLarge(f"{path}: {error}")
     code = primary(error)
     if code in _MEANINGS:
-        meaning, sentence = _MEANINGS[code]
-        return meaning(f"{path} {sentence} ({error})")
-    if "malformed JSON" in str(error) or "user-defined" in str(error):
+        return _meant(code, path, f" ({error})")
+    if any(words in str(error) for words in _NOT_AS_WRITTEN):
         return Corrupt(f"{path}: a stored value is not what was written: {error}", locator=path)
     if "no such table" in str(error) or "no such column" in str(error):
         return Corrupt(f"{path}: {error}; it was there when the keep was made", locator=path)
     return Unavailable(f"{path}: {error}")
 
 
+def _meant(code: int, path: str, detail: str = "") -> QuantkeepError:
+    meaning, sentence = _MEANINGS[code]
+    text = f"{path} {sentence}{detail}"
+    return Corrupt(text, locator=path) if meaning is Corrupt else meaning(text)
+
+
+_NOT_AS_WRITTEN: Final = ("malformed JSON", "user-defined", "Could not decode to UTF-8")
 _MEANINGS: Final[dict[int, tuple[type[QuantkeepError], str]]] = {
     sqlite3.SQLITE_BUSY: (
         Busy,

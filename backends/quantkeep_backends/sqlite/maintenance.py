@@ -12,11 +12,16 @@ from quantkeep.collection import Collection
 from quantkeep.errors import QuantkeepError
 from quantkeep.failpoints import passing
 from quantkeep_backends._sql.streams import stream_of_text
-from quantkeep_backends.sqlite import files
+from quantkeep_backends.sqlite import files, operations
 from quantkeep_backends.sqlite.connections import pragma, reached
 from quantkeep_backends.sqlite.database import Database
 from quantkeep_backends.sqlite.engine import REVISION_BITS, REVISION_MASK
 
+LATE_CHECKS: Final = (
+    "records have checksums, SQLite's pages have none: a changed bit may hide a record in an index "
+    "until `quantkeep verify` looks"
+)
+DAMAGE_SPREADS: Final = "the pages of all collections are in one file, and SQLite refuses it whole"
 FAILPOINTS: Final = (
     "sqlite.commit.begin",
     "sqlite.commit.write",
@@ -100,6 +105,8 @@ class Maintenance:
             "free_bytes": _free_bytes(self._database.path),
             "busy_timeout": self._database.settings.busy_timeout,
             "failpoints": FAILPOINTS,
+            "late_checks": LATE_CHECKS,
+            "damage_spreads": DAMAGE_SPREADS,
         }
         ok = ok and not self._database.poisoned
         return Health(ok, self.durability(), facts, tuple(self._warnings(journal, synchronous)))
@@ -136,7 +143,7 @@ class Maintenance:
     # -- integrity -------------------------------------------------------------------------------
 
     def check(self) -> list[str]:
-        """SQLite's own check, references, and that no log lacks an entry."""
+        """SQLite's own check, references, operations, and that no log lacks an entry."""
         try:
             with self._database.reading() as reader:
                 return [*self._problems(reader)]
@@ -149,6 +156,7 @@ class Maintenance:
                 yield str(line)
         for table, rowid, target, _ in reader.execute("PRAGMA foreign_key_check"):
             yield f"{table} (rowid {rowid}) refers to {target} that are not stored"
+        yield from operations.complaints(reader, self._database.path)
         for collection in self._collections().values():
             if collection.log:
                 yield from self._gaps(reader, collection)

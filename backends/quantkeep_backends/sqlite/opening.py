@@ -140,6 +140,8 @@ def _is_new(path: Path, settings: Settings, mode: str) -> bool:
         owner = pragma(connection, "application_id")
         if not names and owner in (0, APPLICATION_ID):
             return True
+        if "quantkeep_meta" not in names and owner == APPLICATION_ID:
+            raise Corrupt(f"{path} lacks a table that every keep has", locator=str(path))
         if "quantkeep_meta" not in names:
             raise InvalidUrl(
                 f"{path} is the database of another program, which was not changed: name a file "
@@ -155,7 +157,7 @@ def _check_format(path: Path, connection: sqlite3.Connection) -> None:
     for name, known in (("format", schema.FORMAT), ("layout", LAYOUT)):
         text = recalled(connection, name) or ""
         if not text.isdecimal():
-            raise Corrupt(f"{path} does not know its own {name}", locator="quantkeep_meta")
+            raise Corrupt(f"{path} does not know its own {name}", locator=str(path))
         if int(text) > known:
             raise FormatTooNew(
                 f"{path} has {name} {text}; this quantkeep reads up to {known}: upgrade quantkeep"

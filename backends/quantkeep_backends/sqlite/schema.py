@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -17,6 +18,7 @@ from quantkeep_backends._sql.tables import Layout
 from quantkeep_backends.sqlite.connections import connect
 from quantkeep_backends.sqlite.database import Database, undo
 from quantkeep_backends.sqlite.engine import SqliteEngine
+from quantkeep_backends.sqlite.seals import sealed, unsealed
 from quantkeep_backends.sqlite.system import APPLICATION_ID, LAYOUT, TABLES, ddl
 
 _REMEMBER: Final = (
@@ -55,6 +57,12 @@ def recalled(connection: sqlite3.Connection, name: str) -> str | None:
     return row and str(row[0])
 
 
+def described(connection: sqlite3.Connection, path: Path) -> str | None:
+    """What the keep in *path* says of its collections, if it does."""
+    stored = recalled(connection, "description")
+    return stored and unsealed(stored, path, "what it says of its collections")
+
+
 def ensure(
     database: Database, engine: SqliteEngine, ours: Sequence[Collection], description: str
 ) -> None:
@@ -64,7 +72,7 @@ def ensure(
         connection = connect(database.path, "mode=rw", database.settings)
         try:
             connection.execute("PRAGMA foreign_keys = OFF")
-            Migration(connection, engine).run(ours, description)
+            Migration(connection, engine, database.path).run(ours, description)
         finally:
             undo(connection)
             connection.close()
@@ -73,9 +81,10 @@ def ensure(
 class Migration:
     """Brings the tables to what is declared now."""
 
-    def __init__(self, connection: sqlite3.Connection, engine: SqliteEngine) -> None:
+    def __init__(self, connection: sqlite3.Connection, engine: SqliteEngine, path: Path) -> None:
         self._connection = connection
         self._engine = engine
+        self._path = path
         self._now = time.time_ns() // 1000
         self._rebuilt: list[str] = []
 
@@ -83,13 +92,13 @@ class Migration:
         """Bring them, in one transaction."""
         passing("sqlite.ensure.begin")
         self._connection.execute("BEGIN IMMEDIATE")
-        stored = recalled(self._connection, "description")
+        stored = described(self._connection, self._path)
         if stored == description:
             return
         theirs = schema.understand(stored) if stored else []
         wanted = schema.merge(ours, theirs)  # another program may have been faster
         self._bring({c.name: c for c in theirs}, {c.name: c for c in wanted})
-        self._connection.execute(_REMEMBER, ("description", schema.describe(wanted)))
+        self._connection.execute(_REMEMBER, ("description", sealed(schema.describe(wanted))))
         passing("sqlite.ensure.before_commit")
         self._connection.execute("COMMIT")
         passing("sqlite.ensure.after_commit")

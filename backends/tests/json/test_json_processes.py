@@ -110,11 +110,11 @@ def test_a_keep_is_not_begun_again_under_the_first_commits(keep, does, monkeypat
     began = []
     taking = FolderLock._take
 
-    def first_another(lock: FolderLock) -> None:
+    def first_another(lock: FolderLock, patience: float) -> None:
         if not began:
             began.append(True)
             does.append(keep.open(), 0)
-        taking(lock)
+        taking(lock, patience)
 
     monkeypatch.setattr(FolderLock, "_take", first_another)
     late = keep.open()

@@ -7,6 +7,7 @@ from quantkeep_conformance.clauses import Clause, Suite, clauses_of
 from quantkeep_conformance.suites.atomicity import Atomicity
 from quantkeep_conformance.suites.backtests import Backtests
 from quantkeep_conformance.suites.corruption import Corruption
+from quantkeep_conformance.suites.damage import DamagedFiles
 from quantkeep_conformance.suites.durability import Durability
 from quantkeep_conformance.suites.embedding import Embedding
 from quantkeep_conformance.suites.faults import Faults
@@ -50,6 +51,7 @@ SUITES: tuple[type[Suite], ...] = (
     Durability,
     Faults,
     Files,
+    DamagedFiles,
     Reopen,
     Corruption,
     Honesty,
@@ -77,6 +79,7 @@ __all__ = [
     "Atomicity",
     "Backtests",
     "Corruption",
+    "DamagedFiles",
     "Durability",
     "Embedding",
     "Faults",

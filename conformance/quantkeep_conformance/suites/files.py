@@ -1,4 +1,4 @@
-"""Files: cut, flipped, linked elsewhere, and looked at by others (Z-6, Z-18)."""
+"""Files: cut in the last commit, linked elsewhere, and looked at by others (Z-18)."""
 
 import os
 import stat
@@ -11,10 +11,8 @@ import pytest
 from quantkeep import Capability, Corrupt, Keep, QuantkeepError
 from quantkeep_conformance.clauses import Facility, Suite, requires
 from quantkeep_conformance.effort import Effort
-from quantkeep_conformance.exactness import differences
 from quantkeep_conformance.places import Place
 from quantkeep_conformance.records import Entry, Setting, Specimen
-from quantkeep_conformance.samples import populated
 from quantkeep_conformance.suites.helpers import log, numbers, put
 
 
@@ -24,7 +22,7 @@ class Files(Suite):
     family = "files"
 
     @pytest.mark.requirement("Z-18")
-    @requires(Capability.PERSISTENT, Facility.CHECKED_FILES)
+    @requires(Capability.PERSISTENT, Facility.VERIFIED_FILES)
     def test_torn_tail(
         self, place: Place, effort: Effort, tmp_path: Path, evidence: dict[str, object]
     ) -> None:
@@ -45,33 +43,6 @@ class Files(Suite):
             os.truncate(place.folder / file, size)
             refused += not _goes_on(place)
         evidence.update(cuts=len(tried), refused=refused, seed=effort.seed)
-
-    @pytest.mark.requirement("Z-6", "Z-18")
-    @requires(Capability.PERSISTENT, Facility.CHECKED_FILES)
-    def test_flips_are_never_silent(
-        self, place: Place, effort: Effort, tmp_path: Path, evidence: dict[str, object]
-    ) -> None:
-        """A bit flipped anywhere in the files is a typed error, or changes no answer."""
-        with place.open() as keep:
-            wanted = _filled(keep)
-        place.back_up(tmp_path / "sound")
-        files = [f for f in (tmp_path / "sound").rglob("*") if f.is_file() and f.stat().st_size]
-        draw, noticed, silent = effort.random("bits"), 0, list[str]()
-        for _ in range(effort.times(40)):
-            chosen = draw.choices(files, [file.stat().st_size for file in files])[0]
-            where, bit = draw.randrange(chosen.stat().st_size), 1 << draw.randrange(8)
-            place.restore(tmp_path / "sound")
-            name = chosen.relative_to(tmp_path / "sound")
-            _flip(place.folder / name, where, bit)
-            try:
-                unlike = _unlike(place, wanted)
-            except QuantkeepError:
-                noticed += 1
-                continue
-            silent += [f"byte {where} of {name}: {unlike[0]}"] if unlike else []
-        evidence.update(flips=effort.times(40), noticed=noticed, silent=len(silent))
-        evidence["seed"] = effort.seed
-        assert not silent, f"{len(silent)} flips gave a wrong answer: {silent[:3]}"
 
     @requires(Capability.PERSISTENT, Facility.BACKUP)
     def test_private(self, place: Place) -> None:
@@ -129,41 +100,12 @@ def _goes_on(place: Place) -> bool:
     return True
 
 
-def _filled(keep: Keep) -> list[Specimen]:
-    """Some of everything; the specimens among it."""
-    made = [populated(Specimen, number, name=f"{number:03}") for number in range(8)]
-    put(keep, *made)
-    log(keep, *(Entry(number=number, uid=f"{number}", symbol="x" * 50) for number in range(8)))
-    for number in range(4):
-        setting = keep.table(Setting).put(Setting(owner="a", name="x", value=number))
-        keep.commit(setting, op_id=f"op {number}")
+def _filled(keep: Keep) -> None:
+    """Some of everything."""
+    put(keep, *(Specimen(name=f"{number}") for number in range(8)))
+    log(keep, *(Entry(number=number) for number in range(8)))
+    keep.commit(keep.table(Setting).put(Setting(owner="a", name="x")), op_id="op")
     keep.backend.put_blob("aa", b"blob" * 100)
-    return [specimen for specimen in made if isinstance(specimen, Specimen)]
-
-
-def _unlike(place: Place, wanted: list[Specimen]) -> list[str]:
-    """What is answered otherwise than it should be; whoever refers to a blob knows its digest."""
-    unlike: list[str] = []
-    with place.open() as keep:
-        for specimen in wanted:
-            found = keep.table(Specimen).get(specimen.name)
-            unlike += ["a record is gone"] if found is None else differences(found, specimen)
-        listed = [specimen.name for specimen in keep.table(Specimen).scan()]
-        unlike += [] if listed == [s.name for s in wanted] else [f"listed {listed}"]
-        entries = [(entry.number, entry.revision) for entry in keep.table(Entry).scan()]
-        unlike += [] if entries == [(n, n + 1) for n in range(8)] else [f"listed {entries}"]
-        setting = keep.table(Setting).get("a", "x")
-        unlike += [] if setting and setting.value == 3 else [f"{setting}"]
-        unlike += [] if keep.resolve("op 2") else ["an operation was forgotten"]
-    return unlike
-
-
-def _flip(file: Path, where: int, bit: int) -> None:
-    with file.open("r+b") as opened:
-        opened.seek(where)
-        (byte,) = opened.read(1)
-        opened.seek(where)
-        opened.write(bytes([byte ^ bit]))
 
 
 @contextmanager

@@ -28,7 +28,9 @@ class Housekeeping(Suite):
         for data in (b"", b"\x00", b"text", CHUNK):
             keep.backend.put_blob(digest(data), data)
             assert keep.backend.open_blob(digest(data)) == data
+            assert keep.backend.blob_size(digest(data)) == len(data)
         assert keep.backend.open_blob(digest(b"unknown")) is None
+        assert keep.backend.blob_size(digest(b"unknown")) == 0
 
     def test_blobs_are_put_again(self, keep: Keep) -> None:
         """Putting a blob that is there changes nothing."""

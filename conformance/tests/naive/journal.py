@@ -38,6 +38,7 @@ from quantkeep.hosts import Hosts
 from quantkeep_backends.memory import MemoryBackend
 
 HOSTS = Hosts()
+SPREADS = "a line that is damaged may have been about anything: nothing is read without it"
 POINTS = ("journal.locked", "journal.begin", "journal.written", "journal.synced")
 
 
@@ -55,7 +56,10 @@ class JournalBackend(MemoryBackend):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self._path = path
         self._file = self.opened(path)
+        self._length = self.opened(path.with_name("length"))
+        fcntl.fcntl(self._length, fcntl.F_SETFL, 0)  # is written over, not appended to
         self._read = 0  # bytes that were understood
         self._last = b""  # the last line among them
         self._catch_up()
@@ -109,6 +113,7 @@ class JournalBackend(MemoryBackend):
     def _write(self, entry: list[Any], undo: Callable[[], None]) -> None:
         """Write one line; see what has become of it where that fails."""
         line = self.line(entry)
+        self._note_length()
         try:
             passing("journal.begin")
             self._put(line)
@@ -137,6 +142,15 @@ class JournalBackend(MemoryBackend):
         while line:
             line = line[os.write(self._file, line) :]
 
+    def _note_length(self) -> None:
+        """Note how long the journal is before the next line: one that is shorter was cut."""
+        text = b"%016x" % self._read
+        os.pwrite(self._length, b"%s %08x" % (text, zlib.crc32(text)), 0)
+
+    def _noted_length(self) -> int:
+        text, _, checksum = os.pread(self._length, 25, 0).partition(b" ")
+        return int(text, 16) if checksum == b"%08x" % zlib.crc32(text) else 0
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -156,6 +170,7 @@ class JournalBackend(MemoryBackend):
 
     def _catch_up(self) -> None:
         self._compare()
+        noted = self._noted_length()
         data = os.pread(self._file, 2**30, self._read)
         for line in data.splitlines(keepends=True):
             if not self._sound(line):
@@ -164,6 +179,11 @@ class JournalBackend(MemoryBackend):
             self._replay(documents.decode(line[9:-1].decode(), HOSTS))
             self._read += len(line)
             self._last = line
+        if self._read < noted:
+            raise self._corrupt("is shorter than it was")
+
+    def _corrupt(self, what: str) -> Corrupt:
+        return Corrupt(f"{self._path} {what}", locator=f"{self._path}, byte {self._read}")
 
     def _compare(self) -> None:
         """Whether what was read before is still there: an older file may have been put back."""
@@ -174,7 +194,7 @@ class JournalBackend(MemoryBackend):
     def met(self, line: bytes) -> None:
         """A line that is not as it was written: if it was cut short, it was never acknowledged."""
         if line.endswith(b"\n") or self._sound(line[:-1] + b"\n"):
-            raise Corrupt("a line of the journal is damaged", locator=f"byte {self._read}")
+            raise self._corrupt("has a line that is damaged")
 
     def _sound(self, line: bytes) -> bool:
         return line.endswith(b"\n") and line[:9] == b"%08x " % zlib.crc32(line[9:-1])
@@ -219,12 +239,12 @@ class JournalBackend(MemoryBackend):
         raise Unsupported("no backdoor")
 
     def health(self) -> Health:
-        return Health(True, self.durability, {"failpoints": POINTS})
+        return Health(True, self.durability, {"failpoints": POINTS, "damage_spreads": SPREADS})
 
     def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
+        for file in {self._file, self._length} - {-1}:
+            os.close(file)
+        self._file = self._length = -1
 
 
 def _looking_first(name: str) -> Callable[..., Any]:

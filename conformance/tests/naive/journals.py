@@ -41,6 +41,7 @@ def caught_by(*clauses: str, perhaps: tuple[str, ...] = ()) -> Callable[[type], 
 
 AT_EVERY_STEP = "durability.kill_at_every_failpoint"
 KILLS = (AT_EVERY_STEP, "durability.kill_at_random_moments", "durability.kill_while_compacting")
+FLIPS = ("files.flips_are_never_silent", "files.flips_are_found")
 FAULTS = ("faults.disk_full", "faults.disk_error")
 BETWEEN_PROCESSES = (
     "one_winner.processes",
@@ -66,7 +67,7 @@ class Exclusive(JournalBackend):
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._file)
+            self.close()
             raise Busy("another process has this journal open") from None
 
     @contextmanager
@@ -273,12 +274,23 @@ class makes_files_named_by_keys(JournalBackend):
             self._passed_over = True
 
 
-@caught_by("files.flips_are_never_silent")
+@caught_by(*FLIPS, "files.cuts_are_never_silent")
 class takes_damage_for_a_torn_tail(JournalBackend):
     """Stops at a line that is not sound, whatever follows, as if it were the last."""
 
+    def _noted_length(self) -> int:
+        return 0
+
     def met(self, line: bytes) -> None:
         self._passed_over = True
+
+
+@caught_by("files.cuts_are_never_silent")
+class does_not_know_how_long_it_was(JournalBackend):
+    """Takes a journal that was cut behind a line for one that was never longer."""
+
+    def _note_length(self) -> None:
+        pass
 
 
 @caught_by("files.torn_tail", perhaps=KILLS)

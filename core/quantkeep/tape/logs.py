@@ -1,6 +1,6 @@
 """Writing to the tape."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 from quantkeep.batch import Receipt
@@ -60,9 +60,7 @@ class Logs(Store):
             AlreadyExists: the ``uid`` is there, with other content.
             InvalidRecord: an entry is no record of the tape.
         """
-        by_kind: dict[type[Record], list[Record]] = {}
-        for entry in _flat(entries):
-            by_kind.setdefault(type(entry), []).append(entry)
+        by_kind = _by_kind(_flat(entries))
         if batch is None and op_id is None and len(by_kind) == 1:
             ((kind, same),) = by_kind.items()
             return self._commit(self._writable(kind).append_now(same))
@@ -111,14 +109,23 @@ class Logs(Store):
         return table
 
 
-def _flat(entries: Iterable[Record | Iterable[Record]]) -> Iterator[Record]:
+def _flat(entries: Iterable[Record | Iterable[Record]]) -> list[Record]:
+    flat: list[Record] = []
     for entry in entries:
         if isinstance(entry, Record):
-            yield entry
+            flat.append(entry)
         elif hasattr(entry, "__iter__") and not isinstance(entry, str | bytes | Mapping):
-            yield from entry
+            flat.extend(entry)
         else:
             raise _not_here(type(entry))
+    return flat
+
+
+def _by_kind(entries: Sequence[Record]) -> dict[type[Record], Sequence[Record]]:
+    kinds = dict.fromkeys(map(type, entries))
+    if len(kinds) < 2:
+        return dict.fromkeys(kinds, entries)
+    return {kind: [entry for entry in entries if type(entry) is kind] for kind in kinds}
 
 
 def _not_here(kind: type) -> InvalidRecord:

@@ -55,6 +55,33 @@ def test_a_missing_driver_is_said_with_the_command_that_installs_it(strange):
     assert rows["vendor"]["error"].startswith("ModuleNotFoundError")
 
 
+SAYING = """
+from quantkeep.backend import Capability, Durability
+from quantkeep.hookspecs import BackendInfo, hookimpl
+
+@hookimpl
+def quantkeep_backend():
+    transports = {"tape": Capability(0), "disk": Capability(0), "net": Capability(0)}
+    return BackendInfo(
+        "vendor", "", "vendor:///x", Capability(0), Durability.DISK, transports=transports
+    )
+"""
+
+
+def test_a_driver_that_only_a_transport_needs_is_said_of_that_transport(strange):
+    requires = [
+        "click ; extra == 'vendor'",
+        "click ; extra == 'vendor-disk'",
+        "a-missing-driver>=2 ; extra == 'vendor-net'",
+        "another ; extra == 'vendor-test'",
+    ]
+    _, rows = strange("backends", "-f", "json", requires=requires, vendor=SAYING)
+    assert rows["vendor"]["driver"] == (
+        "present; for vendor+net://: pip install 'strangers[vendor-net]'"
+    )
+    assert rows["vendor"]["error"] is None
+
+
 def test_a_table_is_for_people(cli):
     out = cli("backends").out
     assert "memory://" in out

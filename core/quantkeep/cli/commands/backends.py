@@ -1,6 +1,7 @@
 """``quantkeep backends``: what keeps can be kept in."""
 
 import re
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 
 import click
@@ -37,13 +38,12 @@ def backends(out: Output) -> None:
 
 
 def _row(entry: EntryPoint) -> Row:
-    missing = _missing_drivers(entry)
-    driver = f"missing: {', '.join(missing)}; {_install(entry)}" if missing else "present"
     try:
         info = _info(entry)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever strangers' modules do
         why = one_line(f"{type(error).__name__}: {error}")
-        return (entry.name, None, driver, None, None, None, why)
+        return (entry.name, None, _driver(entry), None, None, None, why)
+    driver = _driver(entry, info.transports)
     level = info.durability.name.lower()
     return (entry.name, info.summary, driver, level, _named(info.capabilities), info.example, None)
 
@@ -63,10 +63,25 @@ def _named(capabilities: Capability) -> str:
     return " ".join(each.name.lower() for each in capabilities if each.name) or "none"
 
 
-def _missing_drivers(entry: EntryPoint) -> list[str]:
-    """What the backend's extra (it has the backend's name) asks for and is not installed."""
+def _driver(entry: EntryPoint, transports: Iterable[str] = ()) -> str:
+    """Whether it is there, for each of *transports* too, or the command that installs it."""
+    if missing := _missing(entry, entry.name):
+        return f"missing: {', '.join(missing)}; {_install(entry, entry.name)}"
+    further = [each for each in transports if _missing(entry, f"{entry.name}-{each}")]
+    return "present" + "".join(
+        f"; for {entry.name}+{each}://: {_install(entry, f'{entry.name}-{each}')}"
+        for each in further
+    )
+
+
+def _missing(entry: EntryPoint, extra: str) -> list[str]:
+    """What an extra asks for and is not installed.
+
+    A backend's extra has its name; that of a transport, such as ``parquet-s3``, both names.
+    """
     required = (entry.dist.requires or []) if entry.dist else []
-    asked = [line for line in required if re.search(rf"extra == ['\"]{entry.name}['\"]", line)]
+    marker = re.compile(rf"extra == ['\"]{re.escape(extra)}['\"]")
+    asked = [line for line in required if marker.search(line)]
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in asked]
     return [name for name in names if not _installed(name)]
 
@@ -78,5 +93,5 @@ def _installed(name: str) -> bool:
         return False
 
 
-def _install(entry: EntryPoint) -> str:
-    return f"pip install '{entry.dist.name}[{entry.name}]'" if entry.dist else ""
+def _install(entry: EntryPoint, extra: str) -> str:
+    return f"pip install '{entry.dist.name}[{extra}]'" if entry.dist else ""

@@ -85,5 +85,5 @@ def _blobs(part: Part, before: datetime) -> Row | None:
     found = unreferenced(part.backend, staged_before=before)
     if not found:
         return None
-    size = sum(len(part.backend.open_blob(digest) or b"") for digest in found)
+    size = sum(map(part.backend.blob_size, found))
     return str(part.url), f"{len(found)} {BLOBS}", "no record refers to them", size, None

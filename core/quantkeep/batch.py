@@ -13,8 +13,9 @@ from typing import Final
 
 import attrs
 
+from quantkeep.checksums import checked, understood
 from quantkeep.collection import Collection, Key, SealedRow
-from quantkeep.errors import Invalid
+from quantkeep.errors import Corrupt, Invalid
 
 # -- preconditions -------------------------------------------------------------------------------
 
@@ -149,6 +150,7 @@ def _head(*parts: str) -> bytes:
 
 
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
+_MEMBERS: Final = frozenset({"at", "outcomes"})
 
 
 def _folded(revisions: Sequence[int]) -> Sequence[int]:
@@ -205,16 +207,28 @@ class Receipt:
         """Rows that are new."""
         return sum(outcome.added for outcome in self.outcomes)
 
-    def to_json(self) -> str:
-        """Text to remember under the operation id; runs of revisions are folded."""
+    def to_json(self, digest: bytes = b"") -> str:
+        """Text to remember under the operation id, with a checksum; runs of revisions are folded.
+
+        With the *digest* of the batch, which is stored beside it, the checksum is of that as well.
+        """
         outcomes = [[o.added, _runs(o.revisions)] for o in self.outcomes]
-        return _COMPACT({"at": self.at, "outcomes": outcomes})
+        text = _COMPACT({"at": self.at, "outcomes": outcomes})
+        return checked(text, f"{self.op_id or ''}{digest.hex()}")
 
     @classmethod
-    def from_json(cls, text: str, op_id: str) -> "Receipt":
-        """The receipt remembered under *op_id*, marked as replayed."""
-        said = json.loads(text)
-        outcomes = tuple(Outcome(_unrolled(runs), added) for added, runs in said["outcomes"])
+    def from_json(cls, text: str, op_id: str, digest: bytes = b"") -> "Receipt":
+        """The receipt remembered under *op_id*, marked as replayed.
+
+        Raises:
+            Corrupt: it is not the *text* that :meth:`to_json` made, or not of *op_id* and *digest*.
+        """
+        what, locator = f"the receipt of operation {op_id!r}", f"operations {op_id!r}"
+        said = understood(text, _MEMBERS, what, locator, f"{op_id}{digest.hex()}")
+        try:
+            outcomes = tuple(Outcome(_unrolled(runs), added) for added, runs in said["outcomes"])
+        except (TypeError, ValueError) as error:  # it has no checksum
+            raise Corrupt(f"{what} cannot be read: {error}", locator=locator) from None
         return cls(outcomes, said["at"], op_id, replayed=True)
 
 

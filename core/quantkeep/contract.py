@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from quantkeep.backend import Durability
-from quantkeep.batch import Absent, Anything, AtRevision, Expectation, Holding, Present
+from quantkeep.batch import Absent, Anything, AtRevision, Expectation, Holding, Present, Receipt
 from quantkeep.collection import Collection, Key, Reference, SealedRow, StoredRow
 from quantkeep.columns import Scalar
 from quantkeep.errors import (
@@ -100,6 +100,23 @@ def operation_conflict(op_id: str) -> OperationConflict:
         f"operation {op_id!r} was already used for another batch: give each batch its own id",
         op_id=op_id,
     )
+
+
+def replayed(op_id: str, digest: bytes, known: bytes, text: str) -> Receipt:
+    """The receipt of a batch with that *digest*, where *op_id* was used before.
+
+    Args:
+        known: the digest that was remembered under it.
+        text: the receipt that was, as :meth:`Receipt.to_json` made it with that digest.
+
+    Raises:
+        OperationConflict: it was used for another batch.
+        Corrupt: what is remembered is not what was written.
+    """
+    receipt = Receipt.from_json(text, op_id, known)
+    if digest != known:
+        raise operation_conflict(op_id)
+    return receipt
 
 
 def regressed(collection: Collection, stream: Key, seen: int, found: int) -> Regression:

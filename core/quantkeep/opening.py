@@ -298,11 +298,11 @@ def _prepared(
 ) -> dict[str, Collection]:
     """The collections as this keep has them, room made for what was missing."""
     stored = backend.description()
-    if stored is not None and stored == schema.describe(ours):
+    if schema.is_described(stored, schema.describe(ours)):
         return {c.name: c for c in ours}
     merged = schema.merge(ours, schema.understand(stored) if stored else [])
     described = schema.describe(merged)
-    if described != stored:
+    if not schema.is_described(stored, described):
         if opening.read_only or not opening.migrate:
             _needs_upgrade(merged, stored)
         else:

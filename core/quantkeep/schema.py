@@ -8,11 +8,16 @@ from typing import Any, Final
 import attrs
 import cattrs
 
+from quantkeep.checksums import checked, understood
 from quantkeep.collection import Collection
 from quantkeep.columns import Column, Kind
 from quantkeep.errors import Corrupt, FormatTooNew, InvalidRecord
 
 FORMAT: Final = 1  # of everything a keep stores beside its records
+
+_WHAT: Final = "the keep's description of its collections"
+_LOCATOR: Final = "description"
+_MEMBERS: Final = frozenset({"format", "collections"})
 
 
 @cache
@@ -39,9 +44,14 @@ def _converter() -> cattrs.Converter:
 
 
 def describe(collections: Iterable[Collection]) -> str:
-    """The text a keep remembers of its *collections*."""
+    """The text a keep remembers of its *collections*, with a checksum."""
     said = {c.name: _said(c) for c in collections}
-    return json.dumps({"format": FORMAT, "collections": said}, sort_keys=True)
+    return checked(json.dumps({"format": FORMAT, "collections": said}, sort_keys=True))
+
+
+def is_described(stored: str | None, description: str) -> bool:
+    """Whether *stored* says what *description* does; it may be of before there were checksums."""
+    return stored is not None and (stored == description or checked(stored) == description)
 
 
 @lru_cache(maxsize=1024)
@@ -56,13 +66,13 @@ def understand(text: str) -> list[Collection]:
 
     Raises:
         FormatTooNew: it was written by a newer quantkeep.
-        Corrupt: it cannot be read.
+        Corrupt: it cannot be read, or is not what was written.
     """
+    said = understood(text, _MEMBERS, _WHAT, _LOCATOR)
     try:
-        said: dict[str, Any] = json.loads(text)
         version = int(said["format"])
     except (ValueError, KeyError, TypeError) as error:
-        raise Corrupt(f"the keep's own schema cannot be read: {error}", locator="schema") from None
+        raise Corrupt(f"{_WHAT} cannot be read: {error}", locator=_LOCATOR) from None
     if version > FORMAT:
         raise FormatTooNew(
             f"the keep has format {version}; this quantkeep reads up to {FORMAT}: upgrade it"
@@ -70,7 +80,7 @@ def understand(text: str) -> list[Collection]:
     try:
         return [_converter().structure(c, Collection) for c in said["collections"].values()]
     except Exception as error:  # cattrs raises an exception group of whatever went wrong
-        raise Corrupt(f"the keep's own schema cannot be read: {error}", locator="schema") from error
+        raise Corrupt(f"{_WHAT} cannot be read: {error}", locator=_LOCATOR) from error
 
 
 def merge(ours: Sequence[Collection], theirs: Sequence[Collection]) -> list[Collection]:

@@ -131,8 +131,8 @@ class Target:
     def _hold(backend: Backend, collections: Sequence[Collection]) -> list[Collection]:
         described = backend.description()
         merged = schema.merge(collections, schema.understand(described) if described else [])
-        if schema.describe(merged) != described:
-            backend.ensure(merged, schema.describe(merged))
+        if not schema.is_described(described, wanted := schema.describe(merged)):
+            backend.ensure(merged, wanted)
         return merged
 
     def _backend_of(self, collection: str) -> Backend:

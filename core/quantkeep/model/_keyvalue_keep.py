@@ -9,7 +9,8 @@ from quantkeep import schema
 from quantkeep.backend import Backdoor, Head
 from quantkeep.batch import Batch, Receipt
 from quantkeep.collection import Collection, Key, StoredRow
-from quantkeep.contract import operation_conflict
+from quantkeep.contract import flipped, replayed
+from quantkeep.errors import Corrupt
 from quantkeep.model._keyvalue import KeyValue, KeyValueShelf
 from quantkeep.model._packing import hashed, pack, unpack
 from quantkeep.model._reading import listed, pinned_stream
@@ -79,20 +80,40 @@ class KeyValueKeep:
     def commit(self, batch: Batch, now: int) -> Receipt:
         """As :meth:`Backend.commit`."""
         if batch.op_id is not None and (known := self._engine.get(_operation(batch.op_id))):
-            digest, receipt = unpack(known)
-            if digest != batch.digest():
-                raise operation_conflict(batch.op_id)
-            return Receipt.from_json(str(receipt), batch.op_id)
+            return replayed(batch.op_id, batch.digest(), *_remembered(known, batch.op_id))
         applied, _ = Rules(self.shelves()).apply(batch, now)
         if batch.op_id is not None:
-            said = pack(batch.digest(), applied.to_json())
+            digest = batch.digest()
+            said = pack(digest, applied.to_json(digest), batch.op_id)
             self._engine.put(_operation(batch.op_id), said)
         return applied
 
     def outcome(self, op_id: str) -> Receipt | None:
         """As :meth:`Backend.outcome`."""
         known = self._engine.get(_operation(op_id))
-        return None if known is None else Receipt.from_json(str(unpack(known)[1]), op_id)
+        return None if known is None else _receipt(known, op_id)
+
+    def check(self) -> list[str]:
+        """As :meth:`Backend.check`: what of the receipts was changed behind the keep's back."""
+        return [*self._complaints()]
+
+    def _complaints(self) -> Iterator[str]:
+        for place, known in self._engine.range(_OPERATION):
+            try:
+                op_id = _op_id(known)
+                _receipt(known, op_id)
+            except Corrupt as error:
+                yield str(error)
+            else:
+                if op_id and _operation(op_id) != place:
+                    yield f"the receipt of operation {op_id!r} is in the place of another"
+
+    def flip_receipt(self, op_id: str) -> None:
+        """As :meth:`Backdoor.flip_receipt`."""
+        digest, text = _remembered(self._engine.get(_operation(op_id)) or pack(b"", ""), op_id)
+        at = text.rindex(",") - 1  # behind it is the last number of all
+        changed = text[:at] + str(flipped(text[at:]))
+        self._engine.put(_operation(op_id), pack(digest, changed, op_id))
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -151,6 +172,10 @@ class KeyValueBackdoor(Backdoor):
     def remove(self, collection: Collection, key: Key) -> None:
         with self._writing() as keep:
             keep.shelf(collection).erase(key)
+
+    def flip_receipt(self, op_id: str) -> None:
+        with self._writing() as keep:
+            keep.flip_receipt(op_id)
 
 
 def _operation(op_id: str) -> bytes:

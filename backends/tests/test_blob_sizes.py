@@ -12,9 +12,9 @@ from quantkeep.cli import main
 from quantkeep_conformance.scratch import Scratch
 
 
-@pytest.fixture(params=["json", "sqlite", "postgresql", "redis"])
+@pytest.fixture(params=["json", "sqlite", "parquet", "postgresql", "redis"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param in ("json", "sqlite"):
+    if request.param in ("json", "sqlite", "parquet"):
         yield f"{request.param}:///{tmp_path}/keep"
         return
     scratch = Scratch(request.getfixturevalue(f"{request.param}_server").url)

@@ -94,8 +94,8 @@ def listening(path: Path) -> None:
         listener.bind(str(path))
 
 
-UNSEALED = "substr(value, 1, length(value) - 9)"
-NEWER = f"""value = replace({UNSEALED}, '"trades": {{', '"trades": {{"schema_version": 7, ')"""
+UNCHECKED = "'{' || substr(value, 29)"  # of before there were checksums
+NEWER = f"""value = replace({UNCHECKED}, '"trades": {{', '"trades": {{"schema_version": 7, ')"""
 WRONG: list[tuple[str, Callable[[Path], object], type[QuantkeepError], str]] = [
     ("a text file", text_file, Corrupt, "is no SQLite database, or its first bytes are damaged"),
     ("bytes", photograph, Corrupt, "name another file, or restore it from a backup"),
@@ -112,7 +112,7 @@ WRONG: list[tuple[str, Callable[[Path], object], type[QuantkeepError], str]] = [
     ("no layout", keep_with("value = 'x' WHERE name = 'layout'"), Corrupt,
      "does not know its own layout"),
     ("no schema", keep_with("value = '{\"format\": \"x\"}' WHERE name = 'description'"), Corrupt,
-     "the keep's own schema cannot be read"),
+     "the keep's description of its collections is neither checked nor of before"),
     ("a folder", Path.mkdir, InvalidUrl, "is a folder: name a file in it, such as"),
     ("a socket", listening, InvalidUrl, "is no regular file"),
     ("a link", link, PermissionDenied, "is a symbolic link"),

@@ -51,7 +51,7 @@ def test_a_receipt_that_was_changed_is_corrupt(path, damage):
         for ask in (lambda: keep.resolve("op 1"), lambda: again(keep)):
             with pytest.raises(Corrupt, match="receipt of operation 'op 1'") as caught:
                 ask()
-            assert caught.value.locator == str(path)
+            assert caught.value.locator == "operations 'op 1'"
         assert keep.resolve("op 0").revisions == (1,)
         assert ["'op 1'" in line for line in keep.backend.check()] == [True]
 
@@ -78,23 +78,33 @@ def test_a_description_that_was_changed_is_corrupt(path, change_made, asked):
     """Also where it would do for one of other collections."""
     change(path, f"UPDATE quantkeep_meta SET value = replace(value, {change_made}) "
                  "WHERE name = 'description'")  # fmt: skip
-    with pytest.raises(Corrupt, match="what it says of its collections") as caught:
+    with pytest.raises(Corrupt, match="description of its collections") as caught:
         opened(path, **asked)
     assert caught.value.locator == str(path)
 
 
-def test_what_was_written_before_there_were_seals_is_read(path):
-    for table, column in (("quantkeep_meta", "value"), ("quantkeep_operations", "receipt")):
-        with closing(sqlite3.connect(path)) as stranger, stranger:
+def test_what_was_written_before_there_were_checksums_is_read(path):
+    with closing(sqlite3.connect(path)) as stranger, stranger:
+        for table, column in (("quantkeep_meta", "value"), ("quantkeep_operations", "receipt")):
+            behind = len('{"check": "crc32:01234567", ') + 1
             stranger.execute(
-                f"UPDATE {table} SET {column} = substr({column}, 1, length({column}) - 9) "
+                f"UPDATE {table} SET {column} = '{{' || substr({column}, {behind}) "
                 f"WHERE {column} LIKE '{{%'"
             )
+    before = description(path)
+    assert before.startswith('{"collections": ')
     with opened(path) as keep:
         assert keep.resolve("op 1").revisions == (2,)
         assert not keep.backend.check()
         with pytest.raises(OperationConflict):
             keep.commit(keep.table(Note).put(Note(name="other")), op_id="op 1")
+    assert description(path) == before  # nothing was migrated for the want of a checksum
+
+
+def description(path):
+    with closing(sqlite3.connect(path)) as stranger:
+        wanted = "SELECT value FROM quantkeep_meta WHERE name = 'description'"
+        return stranger.execute(wanted).fetchone()[0]
 
 
 @pytest.mark.requirement("Z-6")

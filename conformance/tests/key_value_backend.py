@@ -99,6 +99,9 @@ class KeyValueBackend(Backend):
     def sizes(self) -> Mapping[str, int]:
         return self._reading().sizes()
 
+    def check(self) -> list[str]:
+        return self._reading().check()
+
     def backdoor(self) -> Backdoor:
         return KeyValueBackdoor(self._writing)
 

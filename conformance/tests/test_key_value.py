@@ -35,6 +35,22 @@ def test_who_does_not_count_writes_is_caught(store, clauses, tmp_path):
     assert [result.clause for result in report.of("failed")] == clauses
 
 
+@pytest.mark.parametrize(
+    ("store", "clauses"),
+    [
+        ("SOUND", []),
+        ("believes_its_receipts", ["corruption.changed_receipt_is_detected"]),
+        ("forgets_what_it_cannot_read", ["corruption.changed_receipt_is_detected"]),
+        ("checks_no_receipts", ["corruption.changed_receipt_is_found"]),
+    ],
+)
+def test_who_is_careless_with_receipts_is_caught(store, clauses, tmp_path):
+    plugin, select = f"naive.filed:{store}", "operations or corruption"
+    report = run(f"filed:///{tmp_path / 'keep'}", plugins=[plugin], select=select, rounds=0.3)
+    assert [result.clause for result in report.of("failed")] == clauses
+    assert len(report.of("passed")) > 10
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_the_state_tells_keeps_apart_and_only_goes_up(times):
     one, other = KeyValueKeep(Engine()), KeyValueKeep(Engine())

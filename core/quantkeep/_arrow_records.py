@@ -105,7 +105,10 @@ def _tables(
 
 
 def _array(collection: Collection, column: Column, values: tuple[Any, ...], hosts: Hosts) -> Any:
-    types = {*map(type, values)}
+    if values[0] is None and values.count(None) == len(values):  # much is, and this is quick
+        types = {_ABSENT}
+    else:
+        types = {*map(type, values)}
     allowed = acceptable_types(column)
     if allowed is not None and not types <= allowed:
         raise _Unplain

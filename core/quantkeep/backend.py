@@ -133,7 +133,8 @@ class Backend(abc.ABC):
         name: the scheme it is found by.
         capabilities: what it promises beyond the contract.
         durability: the level that its observed settings reach.
-        columns_from: appends of so many rows and more come as columns (:class:`ArrowRows` of
+        columns_from: appends of so many rows and more come as columns (:class:`ArrowRows` or, with
+            *streams_appends*, :class:`RecordColumns` of
             :mod:`quantkeep.arrow`), where they can, and not as a row each.
         streams_appends: :meth:`commit` sends the rows of a long append as it reads them, unseen by
             anybody. Then core seals them meanwhile: reading them may raise ``InvalidValue``, after
@@ -298,3 +299,7 @@ class Backdoor(abc.ABC):
     @abc.abstractmethod
     def remove(self, collection: Collection, key: Key) -> None:
         """Remove the row without a trace."""
+
+    def flip_receipt(self, op_id: str) -> None:
+        """Change one digit of the receipt that is stored under *op_id*, so that it can be read."""
+        raise Unsupported(f"{type(self).__name__} does not reach receipts")

@@ -2,13 +2,14 @@
 
 The first member of such a text, a JSON object, is ``check``: an algorithm, and eight digits of what
 it makes of the text without that member, followed by what is stored beside it. quantkeep takes
-CRC-32; an engine that writes such a text itself takes what it has. Texts without the member are of a
-keep that was made before there were any.
+CRC-32; an engine that writes such a text itself takes what it has. Texts without the member are of
+a keep that was made before there were any.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from hashlib import sha1, sha256
 from typing import Any, Final
 from zlib import crc32
@@ -30,8 +31,14 @@ def checked(text: str, beside: str = "") -> str:
     return f'{{"check": "crc32:{crc32(_bytes(text + beside)):08x}", {text[1:]}'
 
 
+def is_sound(text: str, beside: str = "") -> bool:
+    """Whether *text* has a checksum, which is right."""
+    head = _HEAD.match(text)
+    return head is not None and _is_right(head, text, beside)
+
+
 def understood(
-    text: str, members: Set[str], what: str, locator: str, beside: str = ""
+    text: str, members: AbstractSet[str], what: str, locator: str, beside: str = ""
 ) -> dict[str, Any]:
     """The members of *text*, without its checksum.
 
@@ -46,16 +53,23 @@ def understood(
         Corrupt: it is not what was written.
     """
     head = _HEAD.match(text)
-    body = f"{{{text[head.end() :]}" if head else text
-    if head and _ALGORITHMS[head[1]](_bytes(body + beside)) != head[2]:
+    if head and not _is_right(head, text, beside):
         raise _corrupt(f"{what} does not match its checksum", locator)
     try:
-        said = json.loads(body)
+        said = json.loads(_body(head, text) if head else text)
     except ValueError as error:
         raise _corrupt(f"{what} cannot be read ({error})", locator) from None
     if not isinstance(said, dict) or (not head and said.keys() != members):
         raise _corrupt(f"{what} is neither checked nor of before there were checks", locator)
     return said
+
+
+def _is_right(head: re.Match[str], text: str, beside: str) -> bool:
+    return _ALGORITHMS[head[1]](_bytes(_body(head, text) + beside)) == head[2]
+
+
+def _body(head: re.Match[str], text: str) -> str:
+    return f"{{{text[head.end() :]}"
 
 
 def _corrupt(why: str, locator: str) -> Corrupt:

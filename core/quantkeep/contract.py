@@ -1,5 +1,6 @@
 """The judgements every backend makes in the same words: preconditions, uniqueness, references."""
 
+import re
 from collections.abc import Sequence
 
 from quantkeep.backend import Durability
@@ -106,6 +107,8 @@ def replayed(op_id: str, digest: bytes, known: bytes, text: str) -> Receipt:
     """The receipt of a batch with that *digest*, where *op_id* was used before.
 
     Args:
+        op_id: of the batch.
+        digest: of the batch.
         known: the digest that was remembered under it.
         text: the receipt that was, as :meth:`Receipt.to_json` made it with that digest.
 
@@ -165,6 +168,26 @@ def flipped(scalar: Scalar) -> Scalar:
     if isinstance(scalar, str):
         return chr(ord(scalar[0]) ^ 1) + scalar[1:] if scalar else "!"
     return 1
+
+
+def flipped_receipt(text: str) -> str:
+    """The *text* of a receipt with another time, and its checksum as it was; for backdoors."""
+    at = re.search(r'(?<="at":)\d+', text)
+    if at is None:
+        raise NotFound(f"{text!r} is no receipt")
+    return f"{text[: at.start()]}{int(at[0]) ^ 1}{text[at.end() :]}"
+
+
+class FlippedReceipt(Receipt):
+    """A receipt that is damaged where it is stored; for backdoors."""
+
+    def to_json(self, digest: bytes = b"") -> str:
+        return flipped_receipt(super().to_json(digest))
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> "FlippedReceipt":
+        """The same as *receipt*, but damaged once it is stored."""
+        return cls(receipt.outcomes, receipt.at, receipt.op_id)
 
 
 def _named(collection: Collection, key: Key) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 import cattrs
 
-from quantkeep.checksums import checked, understood
+from quantkeep.checksums import checked, is_sound, understood
 from quantkeep.collection import Collection
 from quantkeep.columns import Column, Kind
 from quantkeep.errors import Corrupt, FormatTooNew, InvalidRecord
@@ -52,6 +52,12 @@ def describe(collections: Iterable[Collection]) -> str:
 def is_described(stored: str | None, description: str) -> bool:
     """Whether *stored* says what *description* does; it may be of before there were checksums."""
     return stored is not None and (stored == description or checked(stored) == description)
+
+
+def check(text: str) -> None:
+    """Raise :class:`Corrupt` if a stored description is not what was written."""
+    if not is_sound(text):
+        understood(text, _MEMBERS, _WHAT, _LOCATOR)  # which says why; or it has no checksum
 
 
 @lru_cache(maxsize=1024)

@@ -151,9 +151,10 @@ def test_a_keep_describes_its_own_collections() -> None:
     assert back == Fill.collection
     assert back.record is None
     with pytest.raises(FormatTooNew, match="upgrade"):
-        schema.understand(text.replace('"format": 1', '"format": 99'))
-    with pytest.raises(quantkeep.Corrupt):
-        schema.understand(text[:-20])
+        schema.understand('{"collections": {}, "format": 99}')
+    for changed in (text[:-20], text.replace('"format": 1', '"format": 99')):
+        with pytest.raises(quantkeep.Corrupt):
+            schema.understand(changed)
 
 
 @pytest.mark.requirement("MARA-37", "BT-24", api="quantkeep.open(migrate=True)")

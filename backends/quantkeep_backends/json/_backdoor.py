@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from quantkeep.backend import Backdoor
 from quantkeep.collection import Collection, Key
 from quantkeep.columns import Column, Kind, Scalar
-from quantkeep.contract import flipped
+from quantkeep.contract import FlippedReceipt, flipped
 from quantkeep.model import Model
 from quantkeep_backends.json._lines import dumps
 
@@ -32,6 +32,13 @@ class JsonBackdoor(Backdoor):
 
     def remove(self, collection: Collection, key: Key) -> None:
         self._backend.rewrite(lambda model: model.shelves[collection.name].drop(key))
+
+    def flip_receipt(self, op_id: str) -> None:
+        def change(model: Model) -> None:
+            digest, receipt = model.operations[op_id]
+            model.operations[op_id] = digest, FlippedReceipt.of(receipt)
+
+        self._backend.rewrite(change)
 
 
 def _flipped(scalar: Scalar, column: Column) -> Scalar:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from quantkeep.backend import Backdoor
 from quantkeep.collection import Collection, Key
 from quantkeep.columns import Column, Kind, Scalar
-from quantkeep.contract import flipped
+from quantkeep.contract import FlippedReceipt, flipped
 from quantkeep_backends.parquet._tables import Tables
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ class ParquetBackdoor(Backdoor):
         def change(tables: Tables) -> None:
             tables.shelves[collection.name].drop(key)
             tables.spoiled.add(collection.name)
+
+        self._backend.rewrite(change)
+
+    def flip_receipt(self, op_id: str) -> None:
+        def change(tables: Tables) -> None:
+            digest, receipt = tables.operations[op_id]
+            tables.operations[op_id] = digest, FlippedReceipt.of(receipt)
 
         self._backend.rewrite(change)
 

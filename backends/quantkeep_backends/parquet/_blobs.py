@@ -43,6 +43,12 @@ def read(files: Files, digest: str) -> bytes | None:
     return content
 
 
+def size(files: Files, digest: str) -> int:
+    """How many bytes a blob has; 0 if there is none."""
+    found = files.look(name_of(digest))
+    return 0 if found is None else max(found.size - _END, 0)
+
+
 def put(files: Files, digest: str, data: bytes) -> None:
     """Stage a blob, or renew the time that it was staged at."""
     name, mark = name_of(digest), secrets.token_bytes(_MARK)

@@ -10,8 +10,8 @@ from quantkeep import arrow
 from quantkeep.collection import Collection
 from quantkeep.columns import Column, Kind
 from quantkeep.query import Condition, Where, column_of
+from quantkeep_backends.parquet._bounds import Bounds
 from quantkeep_backends.parquet._columns import STAMPS, canonical, stamp_names
-from quantkeep_backends.parquet._segments import Bounds
 
 # Kinds whose canonical scalars compare in Arrow as they do in queries.
 EXACT: Final = {Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN, Kind.TIMESTAMP, Kind.DATE, Kind.UUID}

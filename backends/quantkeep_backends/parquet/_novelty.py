@@ -11,9 +11,9 @@ from quantkeep.ahead import begun, threads
 from quantkeep.collection import Collection, Key, SealedRow
 from quantkeep.contract import taken
 from quantkeep.model import Group
+from quantkeep_backends.parquet._bounds import Ends
 from quantkeep_backends.parquet._given import Given
 from quantkeep_backends.parquet._hashes import Hashes
-from quantkeep_backends.parquet._segments import Ends
 from quantkeep_backends.parquet._shelf import LogShelf, columns_of, hashes_of
 
 Hashed = Mapping[Group, Any]  # by group, the hash of what each row has there

@@ -137,7 +137,7 @@ def _timeout(url: Url) -> float:
 
 
 def _missing(url: Url, error: ImportError) -> DriverMissing:
-    extra = "parquet-s3" if url.transport == "s3" else "parquet"
+    extra = "parquet-s3" if url.transport == "s3" else "parquet-fsspec"
     needed = getattr(error, "name", None) or "its driver"
     return DriverMissing(
         f"{url.parts.scheme}:// needs {needed}, which is not installed: "

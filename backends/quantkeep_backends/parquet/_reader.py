@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quantkeep.collection import Collection
-from quantkeep.columns import Kind, microseconds
 from quantkeep.errors import Corrupt
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends._files.proving import damaged
+from quantkeep_backends.parquet._bounds import Bounds, bounds_of_group
 from quantkeep_backends.parquet._columns import arranged
-from quantkeep_backends.parquet._segments import Bounds, Piece, Segment, prunable
+from quantkeep_backends.parquet._segments import Piece, Segment
 
 GROUP_LIMIT: Final = 1 << 20  # rows; more than a segment of ours has in a row group
 BYTES_LIMIT: Final = 4 << 30  # of a row group, by its footer, once it is unpacked
@@ -167,35 +167,12 @@ class Footer:
         """What lies between which values in a row group, of the columns of which that is known."""
         known = self._known.get(number)
         if known is None:
-            known = self._known[number] = self._bounds(collection, number)
+            known = self._known[number] = bounds_of_group(collection, self.metadata, number)
         return known
 
     @cached_property
     def _known(self) -> dict[int, dict[str, Bounds]]:
         return {}
-
-    def _bounds(self, collection: Collection, number: int) -> dict[str, Bounds]:
-        group, found = self.metadata.row_group(number), {}
-        for name in prunable(collection):
-            if name not in self.names:
-                continue
-            statistics = group.column(self.names.index(name)).statistics
-            if statistics is None or not statistics.has_null_count:
-                continue
-            nulls = statistics.null_count
-            if statistics.has_min_max:
-                kind = collection.column(name).kind if name in collection.places else Kind.INTEGER
-                ends = (_scalar(kind, statistics.min), _scalar(kind, statistics.max))
-                found[name] = Bounds(*ends, nulls)
-            elif nulls == group.num_rows:
-                found[name] = Bounds(None, None, nulls)
-        return found
-
-
-def _scalar(kind: Kind, value: Any) -> Any:
-    if kind is Kind.TIMESTAMP:
-        return microseconds(value)
-    return value.isoformat() if kind is Kind.DATE else value
 
 
 class _Window(io.RawIOBase):

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from quantkeep.ahead import ahead
 from quantkeep.collection import Collection, Key
-from quantkeep.columns import Kind, Scalar
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends._files.proving import damaged
+from quantkeep_backends.parquet._bounds import Bounds, Ends, bounds_of
 from quantkeep_backends.parquet._columns import canonical, is_constant
 from quantkeep_backends.parquet._scalars import read, read_key, write_key
 
@@ -27,27 +27,6 @@ _NEWEST_GROUP: Final = 1_024
 _SAMPLE: Final = 8_192  # rows that tell whether values of a column repeat
 _TAIL: Final = 8  # bytes behind the footer: its length, and the magic
 Again = dict[tuple[str, str], "Segment"]  # by schema and runs
-Ends = tuple[Any, Any] | None  # the least and the greatest value of a column; None: not known
-_PRUNED: Final = {Kind.TEXT, Kind.INTEGER, Kind.TIMESTAMP, Kind.DATE, Kind.UUID}
-
-
-@attrs.frozen
-class Bounds:
-    """The least and the greatest value of a column in some rows, and how many are null.
-
-    Attributes:
-        least: canonical; ``None`` where all are null.
-    """
-
-    least: Scalar
-    greatest: Scalar
-    nulls: int
-
-    def lie_apart(self, least: Scalar, greatest: Scalar) -> bool:
-        """Whether nothing from *least* to *greatest* is within them."""
-        if self.least is None or self.greatest is None:
-            return True
-        return bool(greatest < self.least or self.greatest < least)  # type: ignore[operator]
 
 
 @attrs.frozen
@@ -142,16 +121,6 @@ def revision_of(key: Key) -> int:
     return revision
 
 
-def prunable(collection: Collection) -> list[str]:
-    """Columns whose bounds are worth knowing."""
-    wanted = collection.indexed
-    return ["revision"] * ("revision" not in collection.places) + [
-        column.name
-        for column in collection.columns
-        if column.name in wanted and column.kind in _PRUNED
-    ]
-
-
 # -- writing ---------------------------------------------------------------------------------------
 
 
@@ -243,6 +212,7 @@ def _described(
     collection: Collection, table: pa.Table, data: bytes, runs: dict[Key, Run]
 ) -> Segment:
     path = f"{FOLDER}/{collection.name}/{uuid.uuid4().hex}.parquet"
+    metadata = pq.read_metadata(pa.BufferReader(data))
     return Segment(
         path,
         len(data),
@@ -250,8 +220,8 @@ def _described(
         table.num_rows,
         fingerprint(table.schema),
         runs,
-        {name: _bounds(collection, table, name) for name in prunable(collection)},
-        tuple(_pieces(path, data)),
+        bounds_of(collection, table, metadata),
+        tuple(_pieces(path, data, metadata)),
     )
 
 
@@ -261,9 +231,8 @@ def fingerprint(schema: pa.Schema) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-def _pieces(path: str, data: bytes) -> Iterator[Piece]:
+def _pieces(path: str, data: bytes, metadata: Any) -> Iterator[Piece]:
     footer = len(data) - _TAIL - int.from_bytes(data[-_TAIL:-4], "little")
-    metadata = pq.read_metadata(pa.BufferReader(data))
     for group in range(metadata.num_row_groups):
         start, end = _extent(path, metadata.row_group(group))
         yield _piece(data, start, end)
@@ -303,11 +272,3 @@ def runs_of(collection: Collection, table: pa.Table) -> dict[Key, Run]:
     streams = zip(*[found.column(n).to_pylist() for n in by], strict=True) if by else [()]
     runs = zip(*[found.column(f"r_{f}").to_pylist() for f in ("min", "max", "count")], strict=True)
     return {stream: Run(*run) for stream, run in sorted(zip(streams, runs, strict=True), key=repr)}
-
-
-def _bounds(collection: Collection, table: pa.Table, name: str) -> Bounds:
-    place = collection.places.get(name)
-    kind = Kind.INTEGER if place is None else collection.columns[place].kind
-    values = canonical(kind, table.column(len(collection.columns) if place is None else place))
-    ends = pc.min_max(values)
-    return Bounds(ends["min"].as_py(), ends["max"].as_py(), values.null_count)

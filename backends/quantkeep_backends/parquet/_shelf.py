@@ -11,6 +11,7 @@ from quantkeep import arrow
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Scalar
 from quantkeep.model import Group, HeldShelf, arranger
+from quantkeep_backends.parquet._bounds import Ends
 from quantkeep_backends.parquet._columns import (
     canonical,
     keys_of,
@@ -19,7 +20,7 @@ from quantkeep_backends.parquet._columns import (
 )
 from quantkeep_backends.parquet._hashes import Hashes, of_columns, of_values
 from quantkeep_backends.parquet._reader import Reader
-from quantkeep_backends.parquet._segments import Ends, Segment, revision_of
+from quantkeep_backends.parquet._segments import Segment, revision_of
 
 MANY: Final = 16  # rows that are worth fetching together
 

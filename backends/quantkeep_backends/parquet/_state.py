@@ -216,7 +216,7 @@ class State:
         return {segment.path for segment in self.segments()}
 
     def check(self) -> list[str]:
-        """Damaged files that were met, and every segment that is not what its checksum says."""
+        """Damaged files that were met; segments and receipts that are not what was written."""
         problems = [str(harm.error) for harm in self.harms.found.values()]
         segments = self.segments()
         for segment in counted(segments, "reading segments", len(segments)):
@@ -224,4 +224,4 @@ class State:
                 self.tables.reader.check(segment)
             except Corrupt as error:
                 problems.append(str(error))
-        return problems
+        return problems or [*self.tables.damaged_receipts()]

@@ -9,6 +9,7 @@ import pyarrow as pa
 from quantkeep.batch import Append, Batch, Delete, Outcome, Receipt, Require
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Column, Kind
+from quantkeep.errors import Corrupt
 from quantkeep.model import Effect, HeldShelf, Model, Removed
 from quantkeep.query import Query, Tally
 from quantkeep_backends._files.medium import Files
@@ -100,6 +101,16 @@ class Tables(Model):
         self._buried: list[tuple[LogShelf, Key]] = []
         self._written: dict[str, Segment] = {}  # by this commit, in an earlier try perhaps
         self._again: dict[int, Again] = {}  # by append, those that another try can take
+
+    def damaged_receipts(self) -> Iterator[str]:
+        """Which of those in segments are not what was written, in words."""
+        folded = self.operations.folded
+        for row in segment_rows(OPERATIONS, self.reader, folded.segments, folded.gone):
+            op_id, _, receipt = row.values
+            try:
+                Receipt.from_json(str(receipt), str(op_id))
+            except Corrupt as error:
+                yield str(error)
 
     def ensure(self, collections: Sequence[Collection]) -> None:
         for collection in collections:

@@ -9,9 +9,10 @@ import pyarrow as pa
 from quantkeep.collection import Collection, Key
 from quantkeep.columns import Scalar
 from quantkeep.query import Where
+from quantkeep_backends.parquet._bounds import Bounds
 from quantkeep_backends.parquet._conditions import excluded
 from quantkeep_backends.parquet._reader import Footer, Reader
-from quantkeep_backends.parquet._segments import Bounds, Segment
+from quantkeep_backends.parquet._segments import Segment
 
 Ordering = Sequence[tuple[str, bool]]  # column, descending
 Part = tuple[int, Any]

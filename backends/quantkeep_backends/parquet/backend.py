@@ -121,7 +121,7 @@ class ParquetBackend(Backend):
         if known:
             ours, theirs = schema.understand(description), schema.understand(known)
             wanted = schema.describe(schema.merge(ours, theirs))
-        return None if wanted == known else wanted
+        return None if schema.is_described(known, wanted) else wanted
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -175,6 +175,9 @@ class ParquetBackend(Backend):
 
     def delete_blob(self, digest: str, *, staged_before: int | None = None) -> None:
         _blobs.delete(self._files, digest, staged_before)
+
+    def blob_size(self, digest: str) -> int:
+        return _blobs.size(self._files, digest)
 
     def list_blobs(self) -> Iterator[tuple[str, int]]:
         return _blobs.listed(self._files)

@@ -5,11 +5,12 @@ from typing import Any, Final
 from quantkeep.backend import Backdoor
 from quantkeep.collection import Collection, Key
 from quantkeep.columns import Column, Kind, Scalar
-from quantkeep.contract import flipped
+from quantkeep.contract import flipped, flipped_receipt
 from quantkeep.errors import NotFound
 from quantkeep_backends.postgresql.connections import Link
 from quantkeep_backends.postgresql.database import Database
 from quantkeep_backends.postgresql.engine import parameter
+from quantkeep_backends.postgresql.system import OPERATIONS
 from quantkeep_backends.postgresql.tools import Tools
 
 _SOMETHING: Final[dict[Kind, Scalar]] = {
@@ -47,6 +48,13 @@ class PostgresqlBackdoor(Backdoor):
         here, values = prepared.equal(collection.key_columns, key)
         self._stored(collection, key)
         self._change(f"DELETE FROM {prepared.table} WHERE {here}", values)
+
+    def flip_receipt(self, op_id: str) -> None:
+        table = self._database.engine.table(OPERATIONS)
+        sql = f"SELECT receipt FROM {table} WHERE op_id = $1"
+        (found,) = self._database.read(lambda link: link.run(sql, (op_id,)).fetchone()) or ("",)
+        sql = f"UPDATE {table} SET receipt = $1 WHERE op_id = $2"
+        self._change(sql, [flipped_receipt(found), op_id])
 
     def _stored(self, collection: Collection, key: Key) -> tuple[Scalar, ...]:
         prepared = self._tools.prepare(collection)

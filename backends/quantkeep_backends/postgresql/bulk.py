@@ -20,6 +20,7 @@ from quantkeep_backends.postgresql.copying import part_of, types
 from quantkeep_backends.postgresql.database import Database
 from quantkeep_backends.postgresql.errors import FOREIGN_KEY, UNIQUE, sqlstate
 from quantkeep_backends.postgresql.needs import FEW
+from quantkeep_backends.postgresql.operations import receipt_sql
 from quantkeep_backends.postgresql.prepared import Prepared
 from quantkeep_backends.postgresql.rows import microseconds_sql
 from quantkeep_backends.postgresql.script import CopyingScript
@@ -172,15 +173,15 @@ class Bulk:
         )
 
     def _remembered(self, link: Link, load: _Load) -> str:
-        """As :meth:`quantkeep.batch.Receipt.to_json` says it."""
         assert load.op_id is not None
         count, at = load.count, microseconds_sql("now")
+        op_id, digest = link.literal(load.op_id), f"decode('{load.digest.hex()}', 'hex')"
         form = f'\'{{"at":%s,"outcomes":[[{count},[[%s,{count}]]]]}}\''
         return (
             f"INSERT INTO {self._tools.engine.table(OPERATIONS)} "
             "(op_id, digest, receipt, created_at) "
-            f"SELECT {link.literal(load.op_id)}, decode('{load.digest.hex()}', 'hex'), "
-            f"format({form}, {at}, head - {count - 1}), now FROM stamp"
+            f"SELECT {op_id}, {digest}, {receipt_sql('said', op_id, digest)}, now "
+            f"FROM (SELECT now, format({form}, {at}, head - {count - 1}) AS said FROM stamp) AS s"
         )
 
 

@@ -95,7 +95,7 @@ class Maintenance:
     # -- integrity -------------------------------------------------------------------------------
 
     def check(self) -> list[str]:
-        """References, and that no log lacks an entry; pages are the server's to check."""
+        """References, receipts, and that no log lacks an entry; pages are the server's to check."""
         peers = self._tools.peers()
         try:
             return self._database.read(lambda link: self._checked(link, peers))
@@ -107,6 +107,7 @@ class Maintenance:
             return [*self._problems(link, peers)]
 
     def _problems(self, link: Link, peers: Mapping[str, Collection]) -> Iterator[str]:
+        yield from self._tools.operations.complaints(link)
         for collection in peers.values():
             yield from self._dangling(link, collection, peers)
             if collection.log:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from quantkeep_backends._sql.names import column_name
 from quantkeep_backends.postgresql.engine import PostgresqlEngine, literal
+from quantkeep_backends.postgresql.operations import receipt_sql
 from quantkeep_backends.postgresql.prepared import Prepared
 from quantkeep_backends.postgresql.rows import microseconds_sql, seal_sql
 from quantkeep_backends.postgresql.system import OPERATIONS, STREAMS
@@ -218,11 +219,11 @@ class _Statement:
         return seal_sql(f"{self._token}::bigint", revision, created, updated, version)
 
     def _remembered(self) -> str:
-        """As :meth:`quantkeep.batch.Receipt.to_json` says it."""
         form = '\'{"at":%s,"outcomes":[[%s,[[%s,1]]]]}\''
+        op_id, digest = f"{self._op[0]}::text", f"{self._op[1]}::bytea"
         at = microseconds_sql("w.at")
         return (
             f"INSERT INTO {self._engine.table(OPERATIONS)} (op_id, digest, receipt, created_at) "
-            f"SELECT {self._op[0]}::text, {self._op[1]}::bytea, "
-            f"format({form}, {at}, w.added, w.revision), w.at FROM written w"
+            f"SELECT {op_id}, {digest}, {receipt_sql('w.said', op_id, digest)}, w.at "
+            f"FROM (SELECT at, format({form}, {at}, w.added, w.revision) AS said FROM written w) w"
         )

@@ -5,7 +5,7 @@ from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Kind, Scalar
 from quantkeep.contract import flipped
 from quantkeep.errors import NotFound
-from quantkeep_backends.redis import entries, texts
+from quantkeep_backends.redis import entries, operations, texts
 from quantkeep_backends.redis.catalogue import Catalogue
 from quantkeep_backends.redis.keys import Names
 from quantkeep_backends.redis.link import Link
@@ -63,6 +63,11 @@ class RedisBackdoor(Backdoor):
         stored = self._link.ask("GET", chunk)
         middle = len(stored) // 2
         self._link.ask("SETRANGE", chunk, middle, bytes([stored[middle] ^ 1]))
+
+    def flip_receipt(self, op_id: str) -> None:
+        name = self._names.of("ops")
+        known = self._link.ask("HGET", name, op_id) or b""
+        self._link.ask("HSET", name, op_id, operations.flipped(known))
 
     def remove(self, collection: Collection, key: Key) -> None:
         shape = self._catalogue.shape(collection.name)

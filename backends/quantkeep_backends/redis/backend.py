@@ -8,6 +8,7 @@ from quantkeep.batch import Batch, Delete, Receipt
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.errors import InvalidRecord
 from quantkeep.query import Query, Tally
+from quantkeep_backends.redis import operations
 from quantkeep_backends.redis.backdoor import RedisBackdoor
 from quantkeep_backends.redis.blobs import Blobs
 from quantkeep_backends.redis.catalogue import Catalogue, arguments_of
@@ -95,7 +96,7 @@ class RedisBackend(Backend):
 
     def outcome(self, op_id: str) -> Receipt | None:
         found = self._link.ask("HGET", self._names.of("ops"), op_id)
-        return None if found is None else Receipt.from_json(found[33:].decode(), op_id)
+        return None if found is None else operations.receipt(found, op_id)
 
     # -- reads -------------------------------------------------------------------------------------
 

@@ -43,10 +43,11 @@ class Catalogue:
             for name, state in zip(states[::2], states[1::2], strict=True)
             if state == b"ready"
         }
-        stored = {c.name: c for c in schema.understand(text.decode())} if text else {}
+        said = text.decode(errors="replace") if text else None  # a checksum is in it
+        stored = {c.name: c for c in schema.understand(said)} if said else {}
         with self._lock:
             self.number = (number or b"0").decode()
-            self.text = text.decode() if text else None
+            self.text = said
             self._ready = frozenset(ready)
             self._shapes = {name: Shape(c, stored) for name, c in stored.items()}
 
@@ -92,7 +93,7 @@ class Catalogue:
             merged = {c.name: c for c in schema.merge(collections, theirs)}
             text = schema.describe(merged.values())
             shapes = [Shape(c, merged) for c in merged.values()]
-            if text == known and self._complete(shapes):
+            if schema.is_described(known, text) and self._complete(shapes):
                 return
             building = self._described(known, text, shapes)
             if building is not None:

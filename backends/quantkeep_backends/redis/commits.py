@@ -20,7 +20,7 @@ from quantkeep.errors import (
     Unavailable,
     scrubbed,
 )
-from quantkeep_backends.redis import batches, judgements
+from quantkeep_backends.redis import batches, judgements, operations
 from quantkeep_backends.redis.appends import Appends
 from quantkeep_backends.redis.arranging import Stored
 from quantkeep_backends.redis.catalogue import Catalogue
@@ -113,9 +113,9 @@ class Commits:
             raise judgements.refused(attempt.batch, self._catalogue.shape, answer)
 
     def _receipt(self, batch: Batch, said: str, answer: list[Any]) -> Receipt:
-        receipt = Receipt.from_json(answer[2].decode(), batch.op_id or "")
         if said == "replayed":
-            return receipt
+            return operations.replayed(answer[2], batch.op_id or "", batch.digest())
+        receipt = Receipt.from_json(answer[2].decode(), batch.op_id or "")
         for stream in answer[3:]:
             self.crowded(stream.decode())
         return Receipt(receipt.outcomes, receipt.at, batch.op_id)

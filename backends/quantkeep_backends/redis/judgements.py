@@ -9,7 +9,6 @@ from quantkeep.contract import (
     check_expectation,
     dangling,
     lost,
-    operation_conflict,
     stale,
     still_referenced,
     taken,
@@ -26,9 +25,6 @@ _SOMETHING: Final = StoredRow((), 0, 0, 0, 0, b"")
 def refused(batch: Batch, shapes: Shapes, answer: list[Any]) -> QuantkeepError:
     """The error for *answer*, whose first word is not ``ok``."""
     said, *more = (part.decode() if isinstance(part, bytes) else part for part in answer)
-    if said == "operation":
-        assert batch.op_id is not None
-        return operation_conflict(batch.op_id)
     if said == "referred":
         return _referred(shapes, *more)
     if said == "dangling":

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from quantkeep.backend import Health
 from quantkeep.errors import Corrupt, QuantkeepError
 from quantkeep.query import Query
+from quantkeep_backends.redis import operations
 from quantkeep_backends.redis.catalogue import Catalogue
 from quantkeep_backends.redis.keys import Names
 from quantkeep_backends.redis.link import Link
@@ -51,14 +52,14 @@ class Maintenance:
     # -- integrity ---------------------------------------------------------------------------------
 
     def check(self) -> list[str]:
-        """That every record is where its indexes lead, and no log lacks an entry."""
+        """That records are where indexes lead, no log lacks an entry, and receipts are sound."""
         try:
             self._catalogue.look()
             return [
                 problem
                 for shape in self._catalogue.shapes.values()
                 for problem in (self._log(shape) if shape.collection.log else self._keyed(shape))
-            ]
+            ] + [*operations.complaints(self._link, self._names)]
         except QuantkeepError as error:
             return [str(error)]
 

@@ -1,12 +1,12 @@
 """Damage on purpose, past constraints, digests and seals."""
 
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 from quantkeep.backend import Backdoor
 from quantkeep.collection import Collection, Key
 from quantkeep.columns import Kind, Scalar
-from quantkeep.contract import flipped
+from quantkeep.contract import flipped, flipped_receipt
 from quantkeep.errors import NotFound
 from quantkeep_backends._sql.names import column_name
 from quantkeep_backends.sqlite.connections import connect
@@ -22,6 +22,8 @@ _SOMETHING: dict[Kind, Scalar] = {
     Kind.REAL: 1.0,
     Kind.BINARY: b"!",
 }
+_RECEIPT: Final = "SELECT receipt FROM quantkeep_operations WHERE op_id = ?"
+_DAMAGE: Final = "UPDATE quantkeep_operations SET receipt = ? WHERE op_id = ?"
 
 
 class SqliteBackdoor(Backdoor):
@@ -46,6 +48,11 @@ class SqliteBackdoor(Backdoor):
         prepared = self._prepare(collection)
         place = self._place(prepared, self._raw(prepared, key))
         self._change(f'DELETE FROM "{collection.name}" WHERE {self._row(prepared)}', place)
+
+    def flip_receipt(self, op_id: str) -> None:
+        with self._database.reading() as reader:
+            found = reader.execute(_RECEIPT, (op_id,)).fetchone() or ("",)
+        self._change(_DAMAGE, (flipped_receipt(found[0]), op_id))
 
     def _raw(self, prepared: Prepared, key: Key) -> tuple[Any, ...]:
         wanted = prepared.key_values(key)

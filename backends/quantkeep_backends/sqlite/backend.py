@@ -9,7 +9,7 @@ from quantkeep import schema
 from quantkeep.backend import Backdoor, Backend, Capability, Head, Health
 from quantkeep.batch import Append, Batch, Receipt
 from quantkeep.collection import Collection, Key, SealedRow, StoredRow
-from quantkeep.contract import operation_conflict, regressed
+from quantkeep.contract import regressed
 from quantkeep.errors import Closed, QuantkeepError
 from quantkeep.query import Query, Tally
 from quantkeep_backends.sqlite import operations, streams, tallies
@@ -107,7 +107,7 @@ class SqliteBackend(Backend):
         def work(writer: sqlite3.Connection) -> Receipt:
             nonlocal transaction
             if batch.op_id is not None:
-                known = self._replayed(writer, batch.op_id, digest)
+                known = operations.repeated(writer, (batch.op_id, digest))
                 if known is not None:
                     return known
             transaction = Transaction(
@@ -134,17 +134,9 @@ class SqliteBackend(Backend):
             transaction.committed()
         return receipt
 
-    def _replayed(self, writer: sqlite3.Connection, op_id: str, digest: bytes) -> Receipt | None:
-        """The receipt of a batch that was applied before; raises ``OperationConflict``."""
-        known = operations.find(writer, self._database.path, op_id)
-        if known is not None and known[0] != digest:
-            raise operation_conflict(op_id)
-        return known and known[1]
-
     def outcome(self, op_id: str) -> Receipt | None:
         with self._database.reading() as reader:
-            found = operations.find(reader, self._database.path, op_id)
-        return found and found[1]
+            return operations.find(reader, op_id)
 
     # -- reads -----------------------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ class Maintenance:
                 yield str(line)
         for table, rowid, target, _ in reader.execute("PRAGMA foreign_key_check"):
             yield f"{table} (rowid {rowid}) refers to {target} that are not stored"
-        yield from operations.complaints(reader, self._database.path)
+        yield from operations.complaints(reader)
         for collection in self._collections().values():
             if collection.log:
                 yield from self._gaps(reader, collection)

@@ -2,12 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from quantkeep.batch import Receipt
+from quantkeep.contract import replayed
 from quantkeep.errors import Corrupt
-from quantkeep_backends.sqlite.seals import sealed, unsealed
 
 _ADD: Final = (
     "INSERT INTO quantkeep_operations (op_id, digest, receipt, created_at) VALUES (?, ?, ?, ?)"
@@ -20,29 +19,35 @@ Operation = tuple[str, bytes]  # its id, and the digest of its batch
 
 def remember(writer: sqlite3.Connection, operation: Operation, receipt: Receipt) -> None:
     """Keep the *receipt* of *operation*, in the same transaction."""
-    text = sealed(receipt.to_json(), _beside(*operation))
-    writer.execute(_ADD, (*operation, text, receipt.at))
+    writer.execute(_ADD, (*operation, receipt.to_json(operation[1]), receipt.at))
 
 
-def find(reader: sqlite3.Connection, path: Path, op_id: str) -> tuple[bytes, Receipt] | None:
-    """The digest and the receipt of what was committed under *op_id*; raises :class:`Corrupt`."""
+def repeated(writer: sqlite3.Connection, operation: Operation) -> Receipt | None:
+    """As :func:`quantkeep.contract.replayed`; ``None`` if its id was never used."""
+    found = writer.execute(_FIND, (operation[0],)).fetchone()
+    return found and replayed(*operation, *_known(*found))
+
+
+def find(reader: sqlite3.Connection, op_id: str) -> Receipt | None:
+    """The receipt of what was committed under *op_id*."""
     found = reader.execute(_FIND, (op_id,)).fetchone()
-    return found and (found[0], _receipt(path, op_id, *found))
+    return found and _receipt(op_id, *found)
 
 
-def complaints(reader: sqlite3.Connection, path: Path) -> Iterator[str]:
-    """What of the operations was changed outside quantkeep."""
-    for op_id, digest, stored in reader.execute(_ALL):
+def complaints(reader: sqlite3.Connection) -> Iterator[str]:
+    """Which receipts were changed outside quantkeep."""
+    for op_id, *found in reader.execute(_ALL):
         try:
-            _receipt(path, op_id, digest, stored)
+            _receipt(str(op_id), *found)
         except Corrupt as error:
             yield str(error)
 
 
-def _receipt(path: Path, op_id: str, digest: bytes, stored: str) -> Receipt:
-    text = unsealed(stored, path, f"the receipt of operation {op_id!r}", _beside(op_id, digest))
-    return Receipt.from_json(text, op_id)
+def _receipt(op_id: str, *found: Any) -> Receipt:
+    digest, text = _known(*found)
+    return Receipt.from_json(text, op_id, digest)
 
 
-def _beside(op_id: str, digest: bytes) -> bytes:
-    return digest + op_id.encode()
+def _known(digest: Any, text: Any) -> tuple[bytes, str]:
+    """What was remembered; of a damaged page, a column may have a value of another type."""
+    return digest if isinstance(digest, bytes) else b"", str(text)

@@ -11,14 +11,13 @@ import sqlalchemy as sa
 
 from quantkeep import schema
 from quantkeep.collection import Collection
-from quantkeep.errors import InvalidRecord, InvalidReference
+from quantkeep.errors import Corrupt, InvalidRecord, InvalidReference
 from quantkeep.failpoints import passing
 from quantkeep_backends._sql.names import column_name
 from quantkeep_backends._sql.tables import Layout
 from quantkeep_backends.sqlite.connections import connect
 from quantkeep_backends.sqlite.database import Database, undo
 from quantkeep_backends.sqlite.engine import SqliteEngine
-from quantkeep_backends.sqlite.seals import sealed, unsealed
 from quantkeep_backends.sqlite.system import APPLICATION_ID, LAYOUT, TABLES, ddl
 
 _REMEMBER: Final = (
@@ -60,7 +59,12 @@ def recalled(connection: sqlite3.Connection, name: str) -> str | None:
 def described(connection: sqlite3.Connection, path: Path) -> str | None:
     """What the keep in *path* says of its collections, if it does."""
     stored = recalled(connection, "description")
-    return stored and unsealed(stored, path, "what it says of its collections")
+    try:
+        if stored is not None:
+            schema.check(stored)
+    except Corrupt as error:
+        raise Corrupt(f"{path}: {error}", locator=str(path)) from None
+    return stored
 
 
 def ensure(
@@ -93,12 +97,12 @@ class Migration:
         passing("sqlite.ensure.begin")
         self._connection.execute("BEGIN IMMEDIATE")
         stored = described(self._connection, self._path)
-        if stored == description:
+        if schema.is_described(stored, description):
             return
         theirs = schema.understand(stored) if stored else []
         wanted = schema.merge(ours, theirs)  # another program may have been faster
         self._bring({c.name: c for c in theirs}, {c.name: c for c in wanted})
-        self._connection.execute(_REMEMBER, ("description", sealed(schema.describe(wanted))))
+        self._connection.execute(_REMEMBER, ("description", schema.describe(wanted)))
         passing("sqlite.ensure.before_commit")
         self._connection.execute("COMMIT")
         passing("sqlite.ensure.after_commit")

@@ -95,12 +95,49 @@ class Corruption(Suite):
         with pytest.raises(Corrupt):
             _read(place, "0001")
 
+    @pytest.mark.requirement("Z-6", "Z-10")
+    @requires(Facility.BACKDOOR, Capability.PERSISTENT)
+    def test_changed_receipt_is_detected(self, place: Place) -> None:
+        """A changed receipt is Corrupt when it is asked for, and when its batch is committed again."""
+        _damage_receipt(place)
+        for ask in (lambda keep: keep.resolve("op 1"), lambda keep: _commit(keep, 1)):
+            with pytest.raises(Corrupt) as caught, place.open() as keep:
+                ask(keep)
+            assert caught.value.locator, "the error does not say where"
+
+    @pytest.mark.requirement("Z-6", "Z-10")
+    @requires(Facility.BACKDOOR, Capability.PERSISTENT)
+    def test_changed_receipt_is_found(self, place: Place) -> None:
+        """The engine's own integrity check names the operation whose receipt was changed."""
+        _damage_receipt(place)
+        try:
+            with place.open() as keep:
+                problems = keep.backend.check()
+        except Corrupt as error:
+            problems = [str(error)]
+        assert problems, "nothing was found"
+        assert any("'op 1'" in line for line in problems), problems
+        assert not any("'op 2'" in line for line in problems), problems
+
     @requires(Capability.PERSISTENT, Facility.BACKDOOR)
     def test_whole_and_sound(self, place: Place) -> None:
         """The engine's own integrity check finds nothing wrong with a keep that is sound."""
         with place.open() as keep:
             put(keep, specimen(1))
+            _commit(keep, 1)
             assert not keep.backend.check()
+
+
+def _commit(keep: Keep, number: int) -> None:
+    keep.commit(keep.table(Entry).append([Entry(number=number)]), op_id=f"op {number}")
+
+
+def _damage_receipt(place: Place) -> None:
+    """Of the first of two operations."""
+    with place.open() as keep:
+        _commit(keep, 1)
+        _commit(keep, 2)
+        keep.backend.backdoor().flip_receipt("op 1")
 
 
 def _read(place: Place, name: str) -> Any:

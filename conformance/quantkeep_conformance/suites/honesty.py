@@ -68,9 +68,12 @@ class Honesty(Suite):
             assert not named, f"health().facts['failpoints'] is {named}, but not claimed"
 
     def test_persistence_is_claimed(self, place: Place) -> None:
-        """What is there after reopening is claimed as persistent, and the other way round."""
-        with place.open() as keep:
-            log(keep, Entry(number=1))
+        """What another process has committed is there if that is claimed, and only then."""
+        writer = place.child("append", times=1, symbol="x")
+        writer.expect("ready")
+        writer.tell("go")
+        writer.expect("ack")
+        writer.wait()
         with place.open() as keep:
             found = numbers(keep.table(Entry).scan())
         assert bool(found) == (Capability.PERSISTENT in place.claims.capabilities)

@@ -13,8 +13,9 @@ from key_value_backend import Engine, KeyValueBackend
 
 from quantkeep import Capability, Durability, hookimpl
 from quantkeep.backend import Backend
+from quantkeep.batch import Batch, Outcome, Receipt
 from quantkeep.contract import require_level
-from quantkeep.errors import NotFound, Regression
+from quantkeep.errors import Corrupt, NotFound, Regression
 from quantkeep.model import KeyValueKeep
 
 
@@ -100,6 +101,44 @@ class RemembersWhatItReads(FiledBackend):
         pass
 
 
+class BelievesItsReceipts(FiledBackend):
+    """Reads no more of them than it needs."""
+
+    def commit(self, batch: Batch) -> Receipt:
+        try:
+            return super().commit(batch)
+        except Corrupt as error:
+            return self._believed(str(batch.op_id), error)
+
+    def outcome(self, op_id: str) -> Receipt | None:
+        try:
+            return super().outcome(op_id)
+        except Corrupt as error:
+            return self._believed(op_id, error)
+
+    def _believed(self, op_id: str, error: Corrupt) -> Receipt:
+        if op_id not in (error.locator or ""):
+            raise error
+        return Receipt((Outcome(range(1, 2), 1),), self.now(), op_id, replayed=True)
+
+
+class ForgetsWhatItCannotRead(FiledBackend):
+    """Takes a receipt that was changed for none."""
+
+    def outcome(self, op_id: str) -> Receipt | None:
+        try:
+            return super().outcome(op_id)
+        except Corrupt:
+            return None
+
+
+class ChecksNoReceipts(FiledBackend):
+    """Finds nothing where nobody asks."""
+
+    def check(self) -> list[str]:
+        return []
+
+
 class Filed:
     """A quantkeep plugin that serves ``filed://`` with one class of backend."""
 
@@ -119,3 +158,6 @@ class Filed:
 SOUND = Filed(FiledBackend)
 counts_no_writes = Filed(CountsNoWrites)
 remembers_what_it_reads = Filed(RemembersWhatItReads)
+believes_its_receipts = Filed(BelievesItsReceipts)
+forgets_what_it_cannot_read = Filed(ForgetsWhatItCannotRead)
+checks_no_receipts = Filed(ChecksNoReceipts)

@@ -9,16 +9,15 @@ from quantkeep import schema
 from quantkeep.backend import Backdoor, Head
 from quantkeep.batch import Batch, Receipt
 from quantkeep.collection import Collection, Key, StoredRow
-from quantkeep.contract import flipped, replayed
-from quantkeep.errors import Corrupt
 from quantkeep.model._keyvalue import KeyValue, KeyValueShelf
-from quantkeep.model._packing import hashed, pack, unpack
+from quantkeep.model._operations import KeyValueOperations
+from quantkeep.model._packing import pack, unpack
 from quantkeep.model._reading import listed, pinned_stream
 from quantkeep.model._rules import Rules
 from quantkeep.query import Query
 
 _DESCRIPTION, _STATE = b"k.description", b"k.state"
-_OPERATION, _BLOB = b"o", b"b"
+_BLOB = b"b"
 _understood = lru_cache(maxsize=8)(schema.understand)
 
 
@@ -28,10 +27,14 @@ class KeyValueKeep:
     Every method works inside *engine*, one transaction: whoever began it commits it where a method
     that writes returns, and rolls it back where it raises. Before it is committed, whoever wrote
     calls :meth:`count_write`. Make one for each transaction: it holds nothing of its own.
+
+    Attributes:
+        operations: operation ids, and what was answered under them.
     """
 
     def __init__(self, engine: KeyValue) -> None:
         self._engine = engine
+        self.operations = KeyValueOperations(engine)
 
     def state(self) -> tuple[str, int]:
         """Which keep this is, and how often it was written to; ``("", 0)`` before the first time.
@@ -54,7 +57,7 @@ class KeyValueKeep:
     def description(self) -> str | None:
         """As :meth:`Backend.description`."""
         said = self._engine.get(_DESCRIPTION)
-        return None if said is None else said.decode()
+        return None if said is None else said.decode(errors="replace")  # a checksum is in it
 
     def shelf(self, collection: Collection) -> KeyValueShelf:
         """The rows of *collection*, in its form."""
@@ -79,41 +82,23 @@ class KeyValueKeep:
 
     def commit(self, batch: Batch, now: int) -> Receipt:
         """As :meth:`Backend.commit`."""
-        if batch.op_id is not None and (known := self._engine.get(_operation(batch.op_id))):
-            return replayed(batch.op_id, batch.digest(), *_remembered(known, batch.op_id))
-        applied, _ = Rules(self.shelves()).apply(batch, now)
-        if batch.op_id is not None:
-            digest = batch.digest()
-            said = pack(digest, applied.to_json(digest), batch.op_id)
-            self._engine.put(_operation(batch.op_id), said)
-        return applied
+        if batch.op_id is None:
+            return self._applied(batch, now)
+        digest = batch.digest()
+        known = self.operations.replayed(batch.op_id, digest)
+        if known is not None:
+            return known
+        receipt = self._applied(batch, now)
+        self.operations.remember(batch.op_id, digest, receipt)
+        return receipt
+
+    def _applied(self, batch: Batch, now: int) -> Receipt:
+        receipt, _ = Rules(self.shelves()).apply(batch, now)
+        return receipt
 
     def outcome(self, op_id: str) -> Receipt | None:
         """As :meth:`Backend.outcome`."""
-        known = self._engine.get(_operation(op_id))
-        return None if known is None else _receipt(known, op_id)
-
-    def check(self) -> list[str]:
-        """As :meth:`Backend.check`: what of the receipts was changed behind the keep's back."""
-        return [*self._complaints()]
-
-    def _complaints(self) -> Iterator[str]:
-        for place, known in self._engine.range(_OPERATION):
-            try:
-                op_id = _op_id(known)
-                _receipt(known, op_id)
-            except Corrupt as error:
-                yield str(error)
-            else:
-                if op_id and _operation(op_id) != place:
-                    yield f"the receipt of operation {op_id!r} is in the place of another"
-
-    def flip_receipt(self, op_id: str) -> None:
-        """As :meth:`Backdoor.flip_receipt`."""
-        digest, text = _remembered(self._engine.get(_operation(op_id)) or pack(b"", ""), op_id)
-        at = text.rindex(",") - 1  # behind it is the last number of all
-        changed = text[:at] + str(flipped(text[at:]))
-        self._engine.put(_operation(op_id), pack(digest, changed, op_id))
+        return self.operations.outcome(op_id)
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -131,6 +116,10 @@ class KeyValueKeep:
     def heads(self, collection: Collection) -> list[Head]:
         """As :meth:`Backend.heads`."""
         return [Head(*head) for head in sorted(self.shelf(collection).heads(), key=repr)]
+
+    def check(self) -> list[str]:
+        """As :meth:`Backend.check`: which receipts were changed behind the keep's back."""
+        return [*self.operations.complaints()]
 
     def sizes(self) -> Mapping[str, int]:
         """As :meth:`Backend.sizes`, without the bytes."""
@@ -175,8 +164,4 @@ class KeyValueBackdoor(Backdoor):
 
     def flip_receipt(self, op_id: str) -> None:
         with self._writing() as keep:
-            keep.flip_receipt(op_id)
-
-
-def _operation(op_id: str) -> bytes:
-    return _OPERATION + hashed(op_id)
+            keep.operations.flip(op_id)

@@ -15,10 +15,7 @@ end
 if call('HEXISTS', P .. 'void', id) == 1 then return {'void'} end
 if op ~= '' then
   local known = call('HGET', P .. 'ops', op)
-  if known then
-    if known:sub(1, 32) ~= op_digest then return {'operation'} end
-    return {'replayed', meta[1], known:sub(34)}
-  end
+  if known then return {'replayed', meta[1], known} end
 end
 if meta[2] ~= schema then return {'schema'} end
 
@@ -56,7 +53,10 @@ local number = format('%.0f', commits)
 if not new then call('DEL', P .. 'none') end
 call('HSET', P .. 'recent', format('%.0f', commits % 4096), id .. ' ' .. receipt)
 call('HSET', KEYS[1], 'commits', number)
-if op ~= '' then call('HSET', P .. 'ops', op, op_digest .. ' ' .. receipt) end
+if op ~= '' then
+  local check = '{"check": "sha1:' .. redis.sha1hex(receipt .. op .. op_digest):sub(1, 8) .. '", '
+  call('HSET', P .. 'ops', op, op_digest .. ' ' .. check .. receipt:sub(2))
+end
 if not new then return {'ok', number, receipt} end
 
 if created == '' then created = now end

@@ -16,8 +16,8 @@ from quantkeep.query import Query
 from quantkeep_lmdb.environment import Environment, Transaction, told
 
 CLAIMS = Capability.PERSISTENT | Capability.MULTI_PROCESS | Capability.SNAPSHOT_READS
-UNCHECKED = "LMDB has no checksums of its pages; records have, and are checked"
-FAILPOINTS = ("lmdb.begun", "lmdb.written")
+UNCHECKED = "LMDB has no checksums of its pages; records and receipts have, and are checked"
+FACTS = {"unchecked_files": UNCHECKED, "failpoints": ("lmdb.begun", "lmdb.written")}
 
 
 class LmdbBackend(Backend):
@@ -115,12 +115,15 @@ class LmdbBackend(Backend):
 
     def health(self) -> Health:
         size = self._shared.lmdb.info()["map_size"]
-        facts = {"path": str(self._path), "map_size": size, "unchecked_files": UNCHECKED}
-        return Health(True, self.durability, {**facts, "failpoints": FAILPOINTS})
+        return Health(True, self.durability, {"path": str(self._path), "map_size": size, **FACTS})
 
     def sizes(self) -> Mapping[str, int]:
         with self._reading() as keep:
             return {**keep.sizes(), "bytes": self._path.stat().st_size}
+
+    def check(self) -> list[str]:
+        with self._reading() as keep:
+            return keep.check()
 
     def backdoor(self) -> Backdoor:
         return KeyValueBackdoor(self._writing)

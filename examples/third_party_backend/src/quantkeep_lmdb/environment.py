@@ -30,8 +30,7 @@ class Environment:
     def shared(cls, path: Path, map_size: int) -> "Environment":
         """The environment at *path*; :meth:`release` it."""
         with _lock, told(path):
-            known = _open.get(path)
-            if known is not None and known.pid != os.getpid():
+            if (known := _open.get(path)) is not None and known.pid != os.getpid():
                 known.lmdb.close()  # the parent's; in a child LMDB only forgets it
                 known = None
             found = _open[path] = known or cls(path, map_size)
@@ -68,8 +67,6 @@ def told(path: Path) -> Iterator[None]:
     """Raise what LMDB and the system complain of as quantkeep's own errors."""
     try:
         yield
-    except errors.QuantkeepError:
-        raise
     except (lmdb.Error, OSError) as error:
         raise _typed(error, path) from errors.scrubbed(error)
 

@@ -8,7 +8,10 @@ if not grows then call('DEL', P .. 'none') end
 commits = commits + 1
 call('HSET', P .. 'recent', text(commits % RING), id .. ' ' .. receipt)
 call('HSET', KEYS[1], 'commits', text(commits))
-if op ~= '' then call('HSET', P .. 'ops', op, op_digest .. ' ' .. receipt) end
+if op ~= '' then
+  local check = '{"check": "sha1:' .. redis.sha1hex(receipt .. op .. op_digest):sub(1, 8) .. '", '
+  call('HSET', P .. 'ops', op, op_digest .. ' ' .. check .. receipt:sub(2))
+end
 
 local added, dropped, epochs = {}, {}, {}
 local function index(before, after)

@@ -11,10 +11,7 @@ if gone_back(commits, seen, seen_id) then return {'regressed', text(commits)} en
 if call('HEXISTS', P .. 'void', id) == 1 then return {'void'} end
 if op ~= '' then
   local known = call('HGET', P .. 'ops', op)
-  if known then
-    if known:sub(1, 32) ~= op_digest then return {'operation'} end
-    return {'replayed', text(commits), known:sub(34)}
-  end
+  if known then return {'replayed', text(commits), known} end
 end
 if meta[2] ~= schema then return {'schema'} end
 

@@ -52,7 +52,7 @@ def test_files_get_folders_beside_theirs(tmp_path):
     places.discard(urls[0])
     assert len([*tmp_path.rglob("mine.journal")]) == 2
     places.close()
-    assert [*tmp_path.iterdir()] == [mine]
+    assert {*tmp_path.iterdir()} == {mine, mine.with_name("length")}
 
 
 def test_options_are_kept(tmp_path):

@@ -91,7 +91,9 @@ SOUND_AND_SLOW = Journal(Slow)
 
 
 @caught_by(
-    AT_EVERY_STEP, perhaps=(*KILLS, *FAULTS, "reopen.older_backup_is_noticed", "files.torn_tail")
+    AT_EVERY_STEP,
+    "honesty.persistence_is_claimed",
+    perhaps=(*KILLS, *FAULTS, "reopen.older_backup_is_noticed", "files.torn_tail"),
 )
 class acknowledges_before_it_is_durable(Exclusive):
     """Gathers lines, and writes them when there are ten, or at the end."""

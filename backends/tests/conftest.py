@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -134,3 +135,14 @@ def _set(link: Any, settings: Any) -> None:
         wire.socket_timeout = settings.timeout
         wire._parser._buffer.socket_timeout = settings.timeout
         wire._sock.settimeout(settings.timeout)
+
+
+@pytest.fixture(params=["json", "sqlite", "parquet", "postgresql", "redis"])
+def engine_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A place in each engine that keeps what it has."""
+    if request.param in ("json", "sqlite", "parquet"):
+        yield f"{request.param}:///{tmp_path}/keep"
+        return
+    scratch = Scratch(request.getfixturevalue(f"{request.param}_server").url)
+    yield scratch.place()
+    scratch.close()

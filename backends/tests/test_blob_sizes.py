@@ -1,7 +1,6 @@
 """How large a staged blob is, asked of each engine that knows it without reading the blob."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,23 +8,12 @@ import pytest
 import quantkeep
 from quantkeep import Keep
 from quantkeep.cli import main
-from quantkeep_conformance.scratch import Scratch
-
-
-@pytest.fixture(params=["json", "sqlite", "parquet", "postgresql", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param in ("json", "sqlite", "parquet"):
-        yield f"{request.param}:///{tmp_path}/keep"
-        return
-    scratch = Scratch(request.getfixturevalue(f"{request.param}_server").url)
-    yield scratch.place()
-    scratch.close()
 
 
 @pytest.fixture
-def unread(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keep]:
+def unread(engine_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keep]:
     """A keep, none of whose blobs may be read."""
-    with quantkeep.open(url) as keep:
+    with quantkeep.open(engine_url) as keep:
 
         def read(self: Any, digest: str) -> bytes:
             raise AssertionError(f"{digest} was read")
@@ -46,10 +34,10 @@ def test_the_size_of_a_blob_is_told_without_reading_it(unread):
 
 
 @pytest.mark.requirement("Z-7")
-def test_garbage_is_collected_without_reading_it(unread, url, capsys):
+def test_garbage_is_collected_without_reading_it(unread, engine_url, capsys):
     for digest, data in (("aa", b"\0one"), ("bb", b"three")):
         unread.backend.put_blob(digest, data)
-    assert main(["gc", url, "--older-than", "0s", "-f", "json"]) == 0
+    assert main(["gc", engine_url, "--older-than", "0s", "-f", "json"]) == 0
     assert '"2 pieces of blobs"' in (said := capsys.readouterr().out)
     assert '"bytes": 9' in said
     assert [*unread.backend.list_blobs()] == []

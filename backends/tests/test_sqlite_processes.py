@@ -167,7 +167,7 @@ def become(forks: socket.socket, files: list[int], told: list[str]) -> NoReturn:
             os.close(file)
         work(*told)
         code = 0
-    except BaseException:
+    except BaseException:  # whatever it is, a fork must not go on as its parent would
         traceback.print_exc()
     finally:
         sys.stdout.flush()

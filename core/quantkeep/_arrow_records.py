@@ -4,7 +4,7 @@ The rules are those of :mod:`quantkeep.sealing`, held against a column at a time
 plainly right is left to it: it takes a record at a time, and names the one that it refuses.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
 from itertools import islice
 from operator import attrgetter
@@ -81,12 +81,19 @@ class RecordColumns:
 
     def _made(self, start: int, stop: int) -> pa.Table:
         made = of_records(self._collection, self._records[start:stop], self._hosts)
-        return _of_rows(self._collection, self._seal(start, stop)) if made is None else made.table
+        if made is not None:
+            return made.table
+        rows = self._seal(start, stop)
+        return canonical_table(self._collection, (row.values for row in rows))
 
 
-def _of_rows(collection: Collection, rows: Sequence[SealedRow]) -> pa.Table:
-    columns = zip(collection.columns, zip(*(row.values for row in rows), strict=True), strict=True)
-    arrays = [pa.array(values, scalar_type(column.kind)) for column, values in columns]
+def canonical_table(collection: Collection, rows: Iterable[Sequence[Any]]) -> pa.Table:
+    """The canonical values of *rows* as columns, in the types of :class:`ArrowRows`."""
+    columns = [*zip(*rows, strict=True)] or [()] * len(collection.columns)
+    arrays = [
+        pa.array(values, scalar_type(column.kind))
+        for column, values in zip(collection.columns, columns, strict=True)
+    ]
     return pa.Table.from_arrays(arrays, names=[*collection.names])
 
 

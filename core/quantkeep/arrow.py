@@ -25,7 +25,7 @@ metadata of each field holds ``quantkeep.kind`` and ``quantkeep.doc``, those of 
 
 from quantkeep._arrow_in import ArrowRows, rows
 from quantkeep._arrow_out import read, to_batch
-from quantkeep._arrow_records import RecordColumns, of_records
+from quantkeep._arrow_records import RecordColumns, canonical_table, of_records
 from quantkeep._arrow_schema import ENVELOPE, arrow_type, scalar_type, schema
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "ArrowRows",
     "RecordColumns",
     "arrow_type",
+    "canonical_table",
     "of_records",
     "read",
     "rows",

@@ -5,7 +5,7 @@ columns are those whose Python values are canonical scalars (instants as integer
 dates as text), which is what rows are made of.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -43,16 +43,6 @@ def _free(name: str, taken: Container[str]) -> str:
 # -- to files --------------------------------------------------------------------------------------
 
 
-def canonical_table(collection: Collection, rows: Iterable[Sequence[Any]]) -> pa.Table:
-    """The values of *rows* as canonical columns."""
-    columns = [*zip(*rows, strict=True)] or [()] * len(collection.columns)
-    arrays = [
-        pa.array(values, arrow.scalar_type(column.kind))
-        for column, values in zip(collection.columns, columns, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, names=[*collection.names])
-
-
 def file_table(collection: Collection, canonical: pa.Table, stamps: Sequence[Any]) -> pa.Table:
     """The table of a file: canonical columns in the types of a file, and *stamps* behind them."""
     schema = file_schema(collection)
@@ -70,7 +60,7 @@ def file_table(collection: Collection, canonical: pa.Table, stamps: Sequence[Any
 
 def table_of(collection: Collection, rows: Sequence[StoredRow]) -> pa.Table:
     """The table of a file that holds *rows*."""
-    canonical = canonical_table(collection, (row.values for row in rows))
+    canonical = arrow.canonical_table(collection, (row.values for row in rows))
     stamps = [[getattr(row, name) for row in rows] for name in STAMPS]
     return file_table(collection, canonical, stamps)
 

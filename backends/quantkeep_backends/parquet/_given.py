@@ -12,7 +12,7 @@ from quantkeep import arrow
 from quantkeep.batch import Append
 from quantkeep.collection import Collection, SealedRow
 from quantkeep.model import arranger
-from quantkeep_backends.parquet._columns import canonical_table, file_table
+from quantkeep_backends.parquet._columns import file_table
 
 _CHUNK: Final = 10_000
 
@@ -111,5 +111,5 @@ def _table(collection: Collection, rows: Sequence[SealedRow]) -> pa.Table:
     """In chunks: turning a million tuples at once is slower by half."""
     values, parts = iter(rows), list[pa.Table]()
     while chunk := [row.values for row in islice(values, _CHUNK)]:
-        parts.append(canonical_table(collection, chunk))
+        parts.append(arrow.canonical_table(collection, chunk))
     return pa.concat_tables(parts)

@@ -10,7 +10,7 @@ from quantkeep import Capability, Keep, QuantkeepError, Record, Unsupported
 from quantkeep_conformance.clauses import Facility, Suite, requires
 from quantkeep_conformance.effort import Effort
 from quantkeep_conformance.harm import Harm, cut_anywhere, flipped_anywhere, to_stretches
-from quantkeep_conformance.ownership import Turn, contents_of, stretches
+from quantkeep_conformance.ownership import Contents, Turn, contents_of, stretches
 from quantkeep_conformance.places import Place
 from quantkeep_conformance.questions import Answers, Question, ask, questions
 from quantkeep_conformance.records import Entry, Party, Setting, Specimen
@@ -36,10 +36,8 @@ class DamagedFiles(Suite):
         self, place: Place, effort: Effort, tmp_path: Path, evidence: Evidence
     ) -> None:
         """A bit flipped anywhere in the files changes no answer, or is Corrupt and says where."""
-        asked = _filled(place)
-        place.back_up(sound := tmp_path / "sound")
-        harms = flipped_anywhere(contents_of(sound), effort.random("bits"), effort.times(40))
-        told = [*_told(place, sound, asked, harms)]
+        draw, times = effort.random("bits"), effort.times(40)
+        told = [*_harmed(place, tmp_path, lambda files: flipped_anywhere(files, draw, times))]
         _report(evidence, effort, "flips", told)
         _assert_told(told)
 
@@ -49,11 +47,11 @@ class DamagedFiles(Suite):
         self, place: Place, effort: Effort, tmp_path: Path, evidence: Evidence
     ) -> None:
         """A bit flipped anywhere in the files changes no answer, is Corrupt, or is found by verify."""
-        asked = _filled(place)
-        place.back_up(sound := tmp_path / "sound")
-        harms = flipped_anywhere(contents_of(sound), effort.random("bits"), effort.times(20))
+        draw, times = effort.random("bits"), effort.times(20)
         told = []
-        for harm, answers in _told(place, sound, asked, harms):
+        for harm, answers in _harmed(
+            place, tmp_path, lambda files: flipped_anywhere(files, draw, times)
+        ):
             told.append((harm, answers.excused() if answers.wrong and _found(place) else answers))
         _report(evidence, effort, "flips", told)
         _assert_told(told)
@@ -64,10 +62,8 @@ class DamagedFiles(Suite):
         self, place: Place, effort: Effort, tmp_path: Path, evidence: Evidence
     ) -> None:
         """A file cut anywhere before its last commit changes no answer, or is Corrupt and says where."""
-        asked = _filled(place)
-        place.back_up(sound := tmp_path / "sound")
-        harms = cut_anywhere(contents_of(sound), effort.random("cuts"), effort.times(25))
-        told = [*_told(place, sound, asked, harms)]
+        draw, times = effort.random("cuts"), effort.times(25)
+        told = [*_harmed(place, tmp_path, lambda files: cut_anywhere(files, draw, times))]
         _report(evidence, effort, "cuts", told)
         _assert_told(told)
 
@@ -104,6 +100,15 @@ def _filled(place: Place) -> list[Question]:
     with place.open() as keep:
         op_ids = [f"op {number}" for number in range(4)]
         return questions(keep, Specimen, Entry, Setting, op_ids=op_ids)
+
+
+def _harmed(
+    place: Place, tmp_path: Path, harms: Callable[[Contents], Iterator[Harm]]
+) -> Iterator[Told]:
+    """Every question, put to a keep with some of everything after each of *harms* to its files."""
+    asked = _filled(place)
+    place.back_up(sound := tmp_path / "sound")
+    return _told(place, sound, asked, harms(contents_of(sound)))
 
 
 def _told(

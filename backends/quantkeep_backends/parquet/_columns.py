@@ -73,7 +73,7 @@ def _to_file(kind: Kind, values: Any, wanted: Any) -> Any:
 
 def permuted(table: pa.Table, places: Any) -> pa.Table:
     """The rows of *table* at *places*, all of them in another order."""
-    columns = [c if c.null_count == len(c) else _one(c).take(places) for c in table.columns]
+    columns = [c if c.null_count == len(c) else one(c).take(places) for c in table.columns]
     return pa.Table.from_arrays(columns, schema=table.schema)
 
 
@@ -160,9 +160,9 @@ def _plain_decimals(values: Any) -> Any:
     if not odd:
         return texts
     plain = pa.array(odd, pa.string())
-    return pc.replace_with_mask(_one(texts), _one(scientific), plain)
+    return pc.replace_with_mask(one(texts), one(scientific), plain)
 
 
-def _one(values: Any) -> Any:
+def one(values: Any) -> Any:
     """A single array: where to put what is computed by row."""
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

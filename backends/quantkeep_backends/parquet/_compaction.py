@@ -20,6 +20,7 @@ from quantkeep_backends._files import durable
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends.parquet import _manifest
 from quantkeep_backends.parquet._columns import keys_of, table_of
+from quantkeep_backends.parquet._identities import worth_keeping
 from quantkeep_backends.parquet._manifest import Manifest, Reference, Shelved
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._scalars import write_row
@@ -101,9 +102,8 @@ class Folding:
 
     def _shelved(self, part: _Part) -> Shelved:
         _step(self._files, "collection")
-        made = tuple(
-            write(self._files, part.collection, _chunks(part.collection, self._tables(part)))
-        )
+        tables = _chunks(part.collection, self._tables(part))
+        made = write(self._files, part.collection, tables, kept=worth_keeping)
         return Shelved(part.heads, (*part.kept, *made))
 
     def _tables(self, part: _Part) -> Iterator[pa.Table]:

@@ -1,6 +1,6 @@
 """Which rows of a large append are new."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -8,13 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantkeep.ahead import begun, threads
-from quantkeep.collection import Collection, Key, SealedRow
+from quantkeep.collection import Key, SealedRow
 from quantkeep.contract import taken
 from quantkeep.model import Group
 from quantkeep_backends.parquet._bounds import Ends
 from quantkeep_backends.parquet._given import Given
 from quantkeep_backends.parquet._hashes import Hashes
-from quantkeep_backends.parquet._shelf import LogShelf, columns_of, hashes_of
+from quantkeep_backends.parquet._identities import ascends, columns_of, groups_of, hashes_of
+from quantkeep_backends.parquet._shelf import LogShelf
 
 Hashed = Mapping[Group, Any]  # by group, the hash of what each row has there
 
@@ -55,14 +56,8 @@ class Question:
 
     def _answered(self, table: pa.Table) -> Hashed | None:
         hashes: dict[Group, Any] = {}
-        groups = _groups(self._shelf.collection)
+        groups = groups_of(self._shelf.collection)
         return None if any(_may_repeat(self._shelf, g, table, hashes) for g in groups) else hashes
-
-
-def _groups(collection: Collection) -> Iterator[Group]:
-    yield from collection.unique
-    if collection.identity:
-        yield ("", *collection.identity)
 
 
 def _may_repeat(shelf: LogShelf, group: Group, table: pa.Table, hashes: dict[Group, Any]) -> bool:
@@ -96,13 +91,7 @@ def _is_apart(shelf: LogShelf, group: Group, table: pa.Table) -> bool:
         return False
     values = values.drop_null()  # a row without an identifier is not known by it
     ends = pc.min_max(values)
-    return shelf.is_beyond(group, ends["min"].as_py(), ends["max"].as_py()) and _ascends(values)
-
-
-def _ascends(values: Any) -> bool:
-    """Whether each of *values* is greater than the one before."""
-    less = pc.less(values.slice(0, max(len(values) - 1, 0)), values.slice(1))
-    return bool(pc.all(less, skip_nulls=False).as_py())
+    return shelf.is_beyond(group, ends["min"].as_py(), ends["max"].as_py()) and ascends(values)
 
 
 def resolved(shelf: LogShelf, given: Given) -> tuple[list[int], list[int]]:

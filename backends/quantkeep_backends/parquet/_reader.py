@@ -40,7 +40,7 @@ class Reader:
         with self._lock:
             known = self._footers.get(segment.path)
         if known is None:
-            known = Footer(segment, self._proved(segment, segment.pieces[-1]), self._root(segment))
+            known = Footer(segment, self.piece(segment, segment.pieces[-1]), self._root(segment))
             with self._lock:
                 self._footers[segment.path] = known
         return known
@@ -97,7 +97,7 @@ class Reader:
         footer = self.footer(segment)
         footer.check_budget(number)
         piece = segment.pieces[number]
-        window = _Window(self._proved(segment, piece), piece.start, segment.size)
+        window = _Window(self.piece(segment, piece), piece.start, segment.size)
         names = None
         if columns is not None:
             names = [name for name in columns if name in footer.names]
@@ -110,7 +110,8 @@ class Reader:
             raise damaged(self._root(segment), "it has other rows than its footer says")
         return table
 
-    def _proved(self, segment: Segment, piece: Piece) -> bytes:
+    def piece(self, segment: Segment, piece: Piece) -> bytes:
+        """Some bytes of the file; raises :class:`Corrupt` if they are not what was written."""
         data = self._files.piece(segment.path, piece.start, piece.length)
         if data is None:
             raise self._gone(segment)

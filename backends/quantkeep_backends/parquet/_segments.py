@@ -1,7 +1,7 @@
 """Segments: immutable Parquet files, written whole from a buffer, and what the log says of them."""
 
 import uuid
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from hashlib import sha256
 from typing import Any, Final
@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 
 from quantkeep.ahead import ahead
 from quantkeep.collection import Collection, Key
+from quantkeep.model import Group
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends._files.proving import damaged
 from quantkeep_backends.parquet._bounds import Bounds, Ends, bounds_of
 from quantkeep_backends.parquet._columns import canonical, is_constant
+from quantkeep_backends.parquet._hashes import Hashes
 from quantkeep_backends.parquet._scalars import read, read_key, write_key
 
 FOLDER: Final = "segments"
@@ -27,6 +29,8 @@ _NEWEST_GROUP: Final = 1_024
 _SAMPLE: Final = 8_192  # rows that tell whether values of a column repeat
 _TAIL: Final = 8  # bytes behind the footer: its length, and the magic
 Again = dict[tuple[str, str], "Segment"]  # by schema and runs
+Kept = Mapping[Group, Hashes]
+Places = Mapping[Group, tuple[int, int]]  # from where to where
 
 
 @attrs.frozen
@@ -58,6 +62,7 @@ class Segment:
         runs: the streams that have rows in it.
         bounds: of the columns that can be looked for.
         pieces: a row group each, in order; the last is the footer.
+        hashes: of what rows are known by, where they were worth keeping.
     """
 
     path: str
@@ -68,6 +73,7 @@ class Segment:
     runs: dict[Key, Run] = attrs.field(hash=False)
     bounds: dict[str, Bounds] = attrs.field(hash=False)
     pieces: tuple[Piece, ...]
+    hashes: dict[Group, Piece] = attrs.field(factory=dict, hash=False)
 
     def may_have(self, key: Key) -> bool:
         """Whether the row of a log under *key* may be in it."""
@@ -92,7 +98,8 @@ class Segment:
                 name: [*write_key((b.least, b.greatest)), b.nulls]
                 for name, b in self.bounds.items()
             },
-            "pieces": [[p.start, p.length, p.sha256] for p in self.pieces],
+            "pieces": [[*attrs.astuple(piece)] for piece in self.pieces],
+            "hashes": [[group, *attrs.astuple(piece)] for group, piece in self.hashes.items()],
         }
 
     @classmethod
@@ -111,6 +118,7 @@ class Segment:
             {read_key(stream): Run(*run) for stream, *run in said["runs"]},
             bounds,
             tuple(Piece(*piece) for piece in said["pieces"]),
+            {tuple(group): Piece(*piece) for group, *piece in said.get("hashes", ())},
         )
 
 
@@ -131,12 +139,17 @@ def portions(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def write(
-    files: Files, collection: Collection, tables: Iterable[pa.Table], again: Again | None = None
+    files: Files,
+    collection: Collection,
+    tables: Iterable[pa.Table],
+    again: Again | None = None,
+    kept: Callable[[Collection, pa.Table], Kept] = lambda *_: {},
 ) -> Generator[Segment]:
     """Write each of *tables* as a new file, which nobody sees before a commit names it.
 
     *again*, for rows of a log, which are known by their revisions, has files that were written
     before: they are taken for tables of the same columns and runs. New ones are put into it.
+    *kept* gives the hashes that go into the file of a table.
     """
 
     def drafted(table: pa.Table) -> tuple[Segment, bytes | None]:
@@ -144,8 +157,8 @@ def write(
         before = again and again.get((fingerprint(table.schema), repr(runs)))
         if before:
             return before, None
-        data = encoded(collection, table)
-        return _described(collection, table, data, runs), data
+        data, places = encoded(collection, table, kept(collection, table))
+        return _described(collection, table, data, runs, places), data
 
     with closing(ahead(drafted, tables)) as drafts:
         for segment, data in drafts:
@@ -161,8 +174,11 @@ def is_newest(collection: Collection, table: pa.Table) -> bool:
     return collection.log and table.num_rows <= NEWEST_ROWS
 
 
-def encoded(collection: Collection, table: pa.Table) -> bytes:
-    """*table* as a Parquet file."""
+def encoded(collection: Collection, table: pa.Table, kept: Kept) -> tuple[bytes, Places]:
+    """*table* as a Parquet file; and where in it is what is *kept*, in front of the footer.
+
+    Readers of Parquet look where the footer tells them to, and so pass over it.
+    """
     group_rows = _NEWEST_GROUP if is_newest(collection, table) else GROUP_ROWS
     dictionaries = [n for n in table.column_names if _repeats(table.column(n))]
     encodings = {
@@ -170,15 +186,20 @@ def encoded(collection: Collection, table: pa.Table) -> bytes:
         for field in table.schema
         if field.name not in dictionaries and (encoding := _encoding(field.type)) is not None
     }
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table, sink,
-        row_group_size=group_rows, compression="zstd", compression_level=1,
+    sink, places = pa.BufferOutputStream(), dict[Group, tuple[int, int]]()
+    with pq.ParquetWriter(
+        sink, table.schema,
+        compression="zstd", compression_level=1,
         use_dictionary=dictionaries, column_encoding=encodings,
         bloom_filter_options=_blooms(collection, table),
-    )  # fmt: skip
+    ) as writer:  # fmt: skip
+        writer.write_table(table, row_group_size=group_rows)
+        for group, hashes in kept.items():
+            start = sink.tell()
+            sink.write(hashes.to_bytes())
+            places[group] = start, sink.tell()
     written: bytes = sink.getvalue().to_pybytes()
-    return written
+    return written, places
 
 
 def _repeats(values: Any) -> bool:
@@ -209,7 +230,7 @@ def _blooms(collection: Collection, table: pa.Table) -> dict[str, Any] | None:
 
 
 def _described(
-    collection: Collection, table: pa.Table, data: bytes, runs: dict[Key, Run]
+    collection: Collection, table: pa.Table, data: bytes, runs: dict[Key, Run], places: Places
 ) -> Segment:
     path = f"{FOLDER}/{collection.name}/{uuid.uuid4().hex}.parquet"
     metadata = pq.read_metadata(pa.BufferReader(data))
@@ -222,6 +243,7 @@ def _described(
         runs,
         bounds_of(collection, table, metadata),
         tuple(_pieces(path, data, metadata)),
+        {group: _piece(data, *ends) for group, ends in places.items()},
     )
 
 

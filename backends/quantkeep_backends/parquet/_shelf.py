@@ -7,18 +7,14 @@ import attrs
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantkeep import arrow
+from quantkeep.ahead import ahead
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Scalar
 from quantkeep.model import Group, HeldShelf, arranger
 from quantkeep_backends.parquet._bounds import Ends
-from quantkeep_backends.parquet._columns import (
-    canonical,
-    keys_of,
-    stamp_names,
-    stored_rows,
-)
-from quantkeep_backends.parquet._hashes import Hashes, of_columns, of_values
+from quantkeep_backends.parquet._columns import keys_of, one, stamp_names, stored_rows
+from quantkeep_backends.parquet._hashes import Hashes, of_values
+from quantkeep_backends.parquet._identities import column_of, columns_of, hashes_of
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._segments import Segment, revision_of
 
@@ -180,7 +176,7 @@ class LogShelf(HeldShelf):
         """
         columns = columns_of(self.collection, group)
         overlapping = (s for s in self.segments if s.leaves_room(columns, ends))
-        known = [self._hashes_of(segment, group) for segment in overlapping]
+        known = ahead(lambda segment: self._hashes_of(segment, group), overlapping)
         return hashes.meet([of_values(self.taken.get(group, ())), *known])
 
     def learn(self, group: Group, segments: Sequence[Segment], hashes: Any) -> None:
@@ -240,49 +236,36 @@ class LogShelf(HeldShelf):
         """The hashes of what *segment* holds in *group*; read once."""
         known = self._hashes.get((segment.path, group))
         if known is None:
-            columns = columns_of(self.collection, group)
-            parts = [
-                hashes_of(group, [self._column(table, name) for name in columns])
-                for table in self._groups(segment, columns)
-            ]
-            known = Hashes(pa.chunked_array(parts, pa.int64()).combine_chunks())
+            known = self._read_hashes(segment, group)
             self._hashes[segment.path, group] = known
         return known
 
+    def _read_hashes(self, segment: Segment, group: Group) -> Hashes:
+        if group in segment.hashes:
+            return Hashes.from_bytes(self._reader.piece(segment, segment.hashes[group]))
+        columns, parts = columns_of(self.collection, group), list[Any]()
+        for table in self._groups(segment, columns):
+            values = [column_of(self.collection, table, name) for name in columns]
+            parts.append(one(hashes_of(group, values)))
+        return Hashes(pa.chunked_array(parts, pa.int64()))
+
     def _values(self, segment: Segment, columns: Sequence[str]) -> Iterator[tuple[Key, Key]]:
         """What each row of *segment* has in *columns*, and its key; reads these columns alone."""
-        for table in self._groups(segment, columns):
-            lists = [self._column(table, name).to_pylist() for name in columns]
+        stamp = stamp_names(self.collection)[0]
+        for table in self._groups(segment, [*columns, *self.collection.stream, stamp]):
+            lists = [column_of(self.collection, table, name).to_pylist() for name in columns]
             yield from zip(zip(*lists, strict=True), keys_of(self.collection, table), strict=True)
 
     def _groups(self, segment: Segment, columns: Sequence[str]) -> Iterator[pa.Table]:
-        stamp = stamp_names(self.collection)[0]
-        wanted = [*dict.fromkeys((*columns, *self.collection.stream, stamp))]
+        names = [*dict.fromkeys(columns)]
         for number in self._reader.footer(segment).groups:
-            yield self._reader.group(segment, number, wanted)
-
-    def _column(self, table: pa.Table, name: str) -> Any:
-        """A canonical column, of nulls if the file does not have it."""
-        column = self.collection.column(name)
-        if name not in table.column_names:
-            return pa.nulls(table.num_rows, arrow.scalar_type(column.kind))
-        return canonical(column.kind, table.column(name))
+            yield self._reader.group(segment, number, names)
 
     def _may_hold(self, segment: Segment, columns: Sequence[str], values: Iterable[Key]) -> bool:
         """Whether the bounds of *segment* leave room for one of *values* in *columns*."""
         lists = [*zip(*values, strict=True)] or [()] * len(columns)
         ends = [None if not v or None in v else (min(v), max(v)) for v in lists]
         return segment.leaves_room(columns, ends)
-
-
-def columns_of(collection: Collection, group: Group) -> tuple[str, ...]:
-    """The columns that are not to repeat in *group*."""
-    return (*collection.stream, *group[1:]) if group[0] == "" else group
-
-
-def hashes_of(group: Group, columns: Sequence[Any]) -> Any:
-    """The hash of what each row has in *columns*, those of *group*; null where it has none."""
-    return of_columns(columns, optional=len(group) - 1 if group[0] == "" else 0)
 
 
 def segment_rows(

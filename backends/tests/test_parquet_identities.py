@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import duckdb
-import polars
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
@@ -147,7 +147,7 @@ def test_others_read_the_files_as_if_there_were_none(url: str, tmp_path: Path) -
         paths = [f"{tmp_path}/keep/{segment.path}" for segment in segments(keep)]
         wanted = sorted(str(row.uid) for row in keep.table(Trade).scan())
     readers: list[Callable[[str], list[str]]] = [
-        lambda path: polars.read_parquet(path)["uid"].to_list(),
+        lambda path: pl.read_parquet(path)["uid"].to_list(),
         lambda path: pq.read_table(path, columns=["uid"])["uid"].to_pylist(),
         lambda path: [
             uid for (uid,) in duckdb.sql(f"SELECT uid FROM '{path}'").fetchall()

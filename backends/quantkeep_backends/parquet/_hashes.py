@@ -85,7 +85,7 @@ class Hashes:
 
 
 class _Slots:
-    """A table in which each of *hashes* has a slot: it tells at once that most others are not there.
+    """A table in which each of *hashes* has a slot: it tells that most others are not there.
 
     The processor has it at hand, which it has not what a search would have to look at.
     """

@@ -14,6 +14,7 @@ ENVELOPE_COLUMNS: Final = {
     "created_at": Column(name="created_at", kind=Kind.TIMESTAMP),
     "updated_at": Column(name="updated_at", kind=Kind.TIMESTAMP),
 }
+ODD: Final = (Kind.DECIMAL, Kind.REAL)  # whose scalars do not compare the way queries do
 
 
 def column_of(collection: Collection, name: str) -> Column:
@@ -37,7 +38,10 @@ def value_of(collection: Collection, name: str) -> Callable[[StoredRow], Scalar]
 
 
 def comparable(kind: Kind, scalar: Any) -> Any:
-    """A stand-in for a non-null *scalar* that Python compares the way queries do."""
+    """A stand-in for a non-null *scalar* that Python compares the way queries do.
+
+    It is another object only of the kinds that are :data:`ODD`.
+    """
     if kind is Kind.DECIMAL:
         return Decimal(scalar)
     if kind is Kind.REAL:

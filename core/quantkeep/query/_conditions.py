@@ -10,7 +10,7 @@ import attrs
 from quantkeep.collection import Collection, StoredRow
 from quantkeep.columns import Column, Kind, Scalar
 from quantkeep.errors import InvalidQuery
-from quantkeep.query._columns import column_of, comparable, nullable, value_of
+from quantkeep.query._columns import ODD, column_of, comparable, nullable, value_of
 
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "prefix", "contains"]
 _OPERATORS: Final = ("==", "!=", "<", "<=", ">", ">=", "in", "prefix", "contains")
@@ -134,6 +134,8 @@ def _holds(operator: Operator, value: Any, kind: Kind) -> Callable[[Any], bool]:
         return lambda scalar: nullable(kind, scalar) in wanted
     if operator in ("==", "!="):
         same, bound = operator == "==", nullable(kind, value)
+        if kind not in ODD:
+            return lambda scalar: (scalar == bound) is same
         return lambda scalar: (nullable(kind, scalar) == bound) is same
     compare, bound = _COMPARISONS[operator], comparable(kind, value)
     return lambda scalar: scalar is not None and compare(comparable(kind, scalar), bound)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from quantkeep.collection import Collection, StoredRow
-from quantkeep.columns import Kind, Scalar
-from quantkeep.query._columns import column_of, comparable, value_of
+from quantkeep.columns import Column, Scalar
+from quantkeep.query._columns import ODD, column_of, nullable, value_of
 
 
 class _Descending:
@@ -26,20 +26,15 @@ class _Descending:
         return hash(self.key)
 
 
-def _part(kind: Kind, scalar: Any, descending: bool) -> Any:
-    part = (False, 0) if scalar is None else (True, comparable(kind, scalar))
-    return _Descending(part) if descending else part
-
-
 def sort_key(
     collection: Collection, ordering: Sequence[tuple[str, bool]]
 ) -> Callable[[StoredRow], tuple[Any, ...]]:
     """The key that sorts stored rows by *ordering*."""
     parts = [
-        (value_of(collection, name), column_of(collection, name).kind, descending)
-        for name, descending in ordering
+        (value_of(collection, name), _part_of(column_of(collection, name), down=down))
+        for name, down in ordering
     ]
-    return lambda stored: tuple(_part(kind, take(stored), down) for take, kind, down in parts)
+    return lambda stored: tuple([part(take(stored)) for take, part in parts])
 
 
 def cursor_key(
@@ -47,6 +42,23 @@ def cursor_key(
 ) -> tuple[Any, ...]:
     """The sort key of the row that *cursor* stands at."""
     return tuple(
-        _part(column_of(collection, name).kind, scalar, descending)
-        for (name, descending), scalar in zip(ordering, cursor, strict=True)
+        _part_of(column_of(collection, name), down=down)(scalar)
+        for (name, down), scalar in zip(ordering, cursor, strict=True)
     )
+
+
+def _part_of(column: Column, *, down: bool) -> Callable[[Any], Any]:
+    """What turns a scalar of *column* into its part of a key."""
+    kind = column.kind
+    if kind not in ODD:
+        up = _plain
+    else:
+
+        def up(scalar: Any) -> Any:
+            return _plain(nullable(kind, scalar))
+
+    return (lambda scalar: _Descending(up(scalar))) if down else up
+
+
+def _plain(scalar: Any) -> tuple[bool, Any]:
+    return (False, 0) if scalar is None else (True, scalar)

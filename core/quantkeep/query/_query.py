@@ -1,6 +1,6 @@
 """Query: which rows of one collection, in which order."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from heapq import nlargest, nsmallest
 from typing import Literal
@@ -11,7 +11,7 @@ from quantkeep.collection import Collection, StoredRow
 from quantkeep.columns import Kind, Scalar
 from quantkeep.errors import InvalidQuery
 from quantkeep.query._columns import column_of, value_of
-from quantkeep.query._conditions import Condition, Rows, test_of
+from quantkeep.query._conditions import Condition, Rows, Where, test_of
 from quantkeep.query._ordering import cursor_key, sort_key
 
 
@@ -62,17 +62,29 @@ class Query:
         self, collection: Collection, rows: Iterable[StoredRow], others: Rows | None = None
     ) -> Iterator[StoredRow]:
         """Answer this (bound) query over *rows*. The meaning every engine must match."""
-        tests = self.tests(collection, others)
-        key = sort_key(collection, self.ordering(collection))
-        found = (row for row in rows if all(test(row) for test in tests))
+        key = sort_key(collection, self._telling_order(collection))
+        found = iter(rows)
+        for test in self.tests(collection, others):
+            found = filter(test, found)
         if self.after is not None:
-            start = cursor_key(collection, self.ordering(collection), self.after)
-            found = (row for row in found if key(row) > start)
+            found = filter(self._is_behind(self.after, collection), found)
         if self.limit is None:
             return iter(sorted(found, key=key))
         if self.take == "last":
             return iter(sorted(nlargest(self.limit, found, key=key), key=key))
         return iter(nsmallest(self.limit, found, key=key))
+
+    def _telling_order(self, collection: Collection) -> list[tuple[str, bool]]:
+        """The order without columns in which all rows are the same."""
+        same = {c.column for c in self.where if isinstance(c, Where) and c.operator == "=="}
+        return [part for part in self.ordering(collection) if part[0] not in same]
+
+    def _is_behind(
+        self, cursor: Sequence[Scalar], collection: Collection
+    ) -> Callable[[StoredRow], bool]:
+        ordering = self.ordering(collection)
+        key, start = sort_key(collection, ordering), cursor_key(collection, ordering, cursor)
+        return lambda stored: key(stored) > start
 
 
 @lru_cache(maxsize=1024)

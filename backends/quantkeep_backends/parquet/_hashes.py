@@ -51,11 +51,10 @@ class Hashes:
         """In ascending order, eight bytes each, the least of which comes first."""
         return bytes(self._sorted())
 
-    def has(self, value: Key) -> bool:
-        """Whether *value* may be among them."""
+    def has(self, wanted: int) -> bool:
+        """Whether *wanted*, the hash of a value, is among them."""
         if self._view is None:
             self._view = self._sorted().cast("q")
-        wanted = of_value(value)
         place = bisect_left(self._view, wanted)
         return place < len(self._view) and self._view[place] == wanted
 

@@ -13,7 +13,7 @@ from quantkeep.columns import Scalar
 from quantkeep.model import Group, HeldShelf, arranger
 from quantkeep_backends.parquet._bounds import Ends
 from quantkeep_backends.parquet._columns import keys_of, one, stamp_names, stored_rows
-from quantkeep_backends.parquet._hashes import Hashes, of_values
+from quantkeep_backends.parquet._hashes import Hashes, of_value, of_values
 from quantkeep_backends.parquet._identities import column_of, columns_of, hashes_of
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._segments import Segment, revision_of
@@ -223,10 +223,11 @@ class LogShelf(HeldShelf):
     def _holding(self, group: Group, values: set[Key]) -> Iterator[tuple[Key, Key]]:
         """The *values* that are in segments, each with the key of its row."""
         columns = columns_of(self.collection, group)
+        hashed = [(value, of_value(value)) for value in values]
         for segment in self.segments:
             if self._may_hold(segment, columns, values):
                 hashes = self._hashes_of(segment, group)
-                here = {value for value in values if hashes.has(value)}
+                here = {value for value, wanted in hashed if hashes.has(wanted)}
                 if here:
                     for value, key in self._values(segment, columns):
                         if value in here and key not in self.gone:

@@ -1,9 +1,14 @@
 """Servers that the tests of several backends share; each is started once, and ended afterwards."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +97,58 @@ def postgresql(postgresql_server: servers.Server) -> Iterator["psycopg.Connectio
     """A connection past quantkeep, each of whose statements commits itself."""
     with psycopg.connect(postgresql_server.url, autocommit=True) as connection:
         yield connection
+
+
+class Program:
+    """A process that a test has started, as ``subprocess.Popen`` gives one; see ``programs.py``."""
+
+    def __init__(self, forks: socket.socket, program: str, *arguments: object) -> None:
+        self._forks = forks
+        ends = [os.pipe() for _ in range(3)]
+        theirs = [ends[0][0], ends[1][1], ends[2][1]]
+        told = json.dumps([program, *map(str, arguments)]).encode()
+        socket.send_fds(forks, [told], theirs)
+        for end in theirs:
+            os.close(end)
+        self.stdin = os.fdopen(ends[0][1], "w")
+        self.stdout, self.stderr = os.fdopen(ends[1][0]), os.fdopen(ends[2][0])
+        self._id = json.loads(forks.recv(100))
+        self.returncode: int | None = None
+
+    def communicate(self, said: str = "") -> tuple[str, str]:
+        """What it says until it ends."""
+        with suppress(BrokenPipeError), self.stdin:
+            self.stdin.write(said)
+            self.stdin.flush()
+        with self.stdout, self.stderr:
+            told = self.stdout.read(), self.stderr.read()
+        self._forks.send(json.dumps(self._id).encode())
+        self.returncode = json.loads(self._forks.recv(100))
+        return told
+
+    def ended(self) -> int | None:
+        """Its exit code, negative for a signal; what it complained of is shown with a failure."""
+        sys.stderr.write(self.communicate()[1])
+        return self.returncode
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[socket.socket]:
+    """The process that forks them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        command = [sys.executable, Path(__file__).with_name("programs.py"), f"{theirs.fileno()}"]
+        with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
+            theirs.close()
+            yield ours
+            ours.close()
+            assert process.wait() == 0
+
+
+@pytest.fixture
+def program(forks: socket.socket) -> Callable[..., Program]:
+    """Starts a program, given its text and its arguments, with quantkeep imported already."""
+    return lambda text, *arguments: Program(forks, text, *arguments)
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 import quantkeep
 from quantkeep import QuantkeepError
 from quantkeep_backends.parquet import _bulk, _single
-from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
+from quantkeep_conformance.records import Entry, Setting
+from quantkeep_conformance.servers import _folders
 
 LARGE = 30
+RECORDS = (Entry, Setting)  # every compaction goes through all there are
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +87,7 @@ def worked(url: str) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, .
 
 
 def opened(url: str) -> quantkeep.Keep:
-    return quantkeep.open({"tape": url}, records=KIT_RECORDS)
+    return quantkeep.open({"tape": url}, records=RECORDS)
 
 
 def examine(url: str, acknowledged: dict[str, tuple[int, ...]], unknown: dict[str, Any]) -> None:
@@ -170,6 +172,9 @@ fsspec.register_implementation("faulty", Faulty, clobber=True)
 
 
 def place() -> str:
+    """A fresh one; the others are forgotten, for what is there is searched through."""
+    Faulty.store.clear()
+    Faulty.pseudo_dirs[1:] = []
     return f"parquet+faulty://{uuid.uuid4().hex}/k?single_writer=yes&patience=0.2"
 
 
@@ -205,7 +210,6 @@ def fail_at_every(nth: int, how: str, whole: bool, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(_single, "WHOLE", {"faulty"} if whole else set())
     errors = 0
     for at in range(1 + WAYS.index((how, whole)) % nth, operations() + 1, nth):
-        Faulty.store.clear()  # what is there is searched through
         url = place()
         with Faulty.armed(at, how):
             acknowledged, unknown, failed = worked(url)
@@ -217,6 +221,13 @@ def fail_at_every(nth: int, how: str, whole: bool, monkeypatch: pytest.MonkeyPat
 # -- the local file system -------------------------------------------------------------------------
 
 CALLS = ("write", "fsync", "link", "open", "pread", "replace", "unlink", "mkdir", "scandir")
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder, in memory where that is possible: thousands of fsyncs would wait for a real one."""
+    with _folders.scratch("disk") as folder:
+        yield folder
 
 
 class System:
@@ -250,17 +261,17 @@ class System:
         ("write", "short"),
     ],
 )
-def test_a_disk_that_fails_once_at_any_call(tmp_path: Path, call: str, how: str) -> None:
+def test_a_disk_that_fails_once_at_any_call(disk: Path, call: str, how: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        system = System(patch, tmp_path, call, how)
-        assert worked(f"parquet:///{tmp_path}/count")[2] == 0
+        system = System(patch, disk, call, how)
+        assert worked(f"parquet:///{disk}/count")[2] == 0
         calls = system.done
     assert calls
     errors = 0
     for at in range(1, calls + 1, 1 + calls // 40):
-        url = f"parquet:///{tmp_path}/{at}?patience=1"
+        url = f"parquet:///{disk}/{at}?patience=1"
         with pytest.MonkeyPatch.context() as patch:
-            system = System(patch, tmp_path, call, how)
+            system = System(patch, disk, call, how)
             system.at = at
             acknowledged, unknown, failed = worked(url)
         errors += failed

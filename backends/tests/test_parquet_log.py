@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from threading import Thread
@@ -57,20 +55,14 @@ def commits(path: Path) -> list[Path]:
     return sorted((path / "_log").glob("*.json"))
 
 
-def test_of_processes_that_create_the_same_file_one_wins(tmp_path: Path) -> None:
+def test_of_processes_that_create_the_same_file_one_wins(
+    tmp_path: Path, program: Callable[..., Any]
+) -> None:
     """GUARANTEES case 18."""
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACER, tmp_path, f"{n}"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for n in range(3)
-    ]  # fmt: skip
+    racers = [program(RACER, tmp_path, n) for n in range(3)]
     for racer in racers:
-        assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
     for racer in racers:
-        assert racer.stdin is not None
         racer.stdin.write("\n")
         racer.stdin.flush()
     wins = [int(racer.communicate()[0]) for racer in racers]

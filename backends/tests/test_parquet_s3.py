@@ -1,9 +1,9 @@
 """Over the real S3 protocol: one winner, answers that are lost, stores that cannot do it."""
 
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 
@@ -56,22 +56,16 @@ def numbers(keep: quantkeep.Keep) -> list[int]:
 # -- the server that the rest is proved against ----------------------------------------------------
 
 
-def test_the_servers_conditional_put_is_itself_atomic(url: str) -> None:
+def test_the_servers_conditional_put_is_itself_atomic(
+    url: str, program: Callable[..., Any]
+) -> None:
     """Threads and two processes race: were the test's server at fault, nothing here would count."""
     files = files_at(url)
     endpoint = Url.parse(url).options["endpoint_url"]
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACER, endpoint, files.prefix, me],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for me in "ab"
-    ]  # fmt: skip
+    racers = [program(RACER, endpoint, files.prefix, me) for me in "ab"]
     for racer in racers:
-        assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
     for racer in racers:
-        assert racer.stdin is not None
         racer.stdin.write("\n")
         racer.stdin.flush()
     wins = [int(racer.communicate()[0]) for racer in racers]

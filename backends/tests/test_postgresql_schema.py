@@ -1,8 +1,6 @@
 """The schema on PostgreSQL: as a DBA would make it, and brought to what is declared."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -202,22 +200,16 @@ print("done")
 """
 
 
-def test_four_processes_race_to_make_it(postgresql_url: str, ask: Any) -> None:
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACER, postgresql_url, str(n)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for n in range(4)
-    ]  # fmt: skip
+def test_four_processes_race_to_make_it(
+    postgresql_url: str, ask: Any, program: Callable[..., Any]
+) -> None:
+    racers = [program(RACER, postgresql_url, n) for n in range(4)]
     for racer in racers:
-        assert racer.stdout
         assert racer.stdout.readline() == "ready\n"
     for racer in racers:
-        assert racer.stdin
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    ends = [racer.communicate(timeout=280) for racer in racers]
+    ends = [racer.communicate() for racer in racers]
     assert [out.strip() for out, _ in ends] == ["done"] * 4, ends
     assert ask("SELECT count(*) FROM $SCHEMA.shared_0, $SCHEMA.shared_1") == [(4,)]
     assert ask("SELECT count(*) - count(DISTINCT statement) FROM $SCHEMA.quantkeep_migrations") == [

@@ -43,7 +43,7 @@ WAYS: dict[str, Callable[[Keep], list[Any]]] = {
 
 
 def opened(engine_url: str) -> Keep:
-    return quantkeep.open(engine_url, records=[Note, Line])
+    return quantkeep.open({"tape": engine_url}, records=[Note, Line])
 
 
 def committed(keep: Keep, way: str) -> Receipt:

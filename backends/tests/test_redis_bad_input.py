@@ -76,7 +76,7 @@ def test_who_may_not_is_told_so(guarded, who):
 
 def test_a_user_of_our_keys_alone_may_use_them(guarded):
     url = at(guarded, f"plain:{CANARY}", name="plain")
-    with quantkeep.open(url, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": url}, records=KIT_RECORDS) as keep:
         keep.commit(keep.table(Entry).append([Entry(number=1)]))
         assert keep.table(Entry).count() == 1
         assert keep.backend.check() == []
@@ -125,12 +125,12 @@ TRADE: Any = {
 
 def test_a_user_who_may_only_read_reads(guarded):
     url = at(guarded, f"plain:{CANARY}", name="read")
-    with quantkeep.open(url, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": url}, records=KIT_RECORDS) as keep:
         keep.commit(keep.table(Entry).append([Entry(number=1)]))
     reader = at(guarded, f"reader:{CANARY}", name="read")
-    with quantkeep.open(reader, records=KIT_RECORDS, read_only=True) as keep:
+    with quantkeep.open({"tape": reader}, records=KIT_RECORDS, read_only=True) as keep:
         assert keep.table(Entry).count() == 1
-    with quantkeep.open(reader, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": reader}, records=KIT_RECORDS) as keep:
         with pytest.raises(PermissionDenied) as caught:
             keep.commit(keep.table(Entry).append([Entry(number=2)]))
         assert caught.value.applied == "no"
@@ -185,9 +185,9 @@ def test_another_database_is_another_keep(redis_server):
     first = scratch.place()
     second = first.replace("/0?", "/1?")
     try:
-        with quantkeep.open(first, records=KIT_RECORDS) as keep:
+        with quantkeep.open({"tape": first}, records=KIT_RECORDS) as keep:
             keep.commit(keep.table(Entry).append([Entry(number=1)]))
-            with quantkeep.open(second, records=KIT_RECORDS) as other:
+            with quantkeep.open({"tape": second}, records=KIT_RECORDS) as other:
                 assert other.table(Entry).count() == 0
     finally:
         scratch.close()
@@ -230,7 +230,7 @@ def test_through_a_socket(tmp_path_factory):
     settings = {"unixsocket": str(path)}
     with servers.redis("redis", settings, port=servers.free_port()):
         url = f"unix+redis://{path}?name=socket"
-        with quantkeep.open(url, records=KIT_RECORDS) as keep:
+        with quantkeep.open({"tape": url}, records=KIT_RECORDS) as keep:
             keep.commit(keep.table(Entry).append([Entry(number=1)]))
             assert keep.table(Entry).count() == 1
 
@@ -241,7 +241,7 @@ def test_with_tls(redis_server, tmp_path):
     certificate = certified(tmp_path)
     with Tls(redis_server, certificate) as port:
         url = f"rediss://localhost:{port}/0?name=tls_{os.urandom(4).hex()}"
-        with quantkeep.open(f"{url}&ca={certificate}", records=KIT_RECORDS) as keep:
+        with quantkeep.open({"tape": f"{url}&ca={certificate}"}, records=KIT_RECORDS) as keep:
             keep.commit(keep.table(Entry).append([Entry(number=1)]))
             assert keep.table(Entry).count() == 1
         with pytest.raises(Unavailable):  # nobody vouches for it

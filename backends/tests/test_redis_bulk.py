@@ -38,7 +38,7 @@ RECORDS = (*KIT_RECORDS, Remark)
 
 
 def opened(url: str) -> Keep:
-    return quantkeep.open(url, records=RECORDS)
+    return quantkeep.open({"tape": url}, records=RECORDS)
 
 
 def table(*numbers: int, **more: Any) -> pa.Table:

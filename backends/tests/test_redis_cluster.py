@@ -112,7 +112,7 @@ def insist(act: Any, seconds: float = 90) -> Any:
 
 def test_any_node_leads_to_the_keep(cluster: Cluster):
     for number, node in enumerate(cluster.nodes):
-        with quantkeep.open(cluster.url(node), records=KIT_RECORDS) as keep:
+        with quantkeep.open({"tape": cluster.url(node)}, records=KIT_RECORDS) as keep:
             keep.commit(keep.table(Entry).append([Entry(number=number)]))
             rows = [Entry(number=n, uid=f"{number} {n}") for n in range(400)]
             keep.commit(keep.table(Entry).append(rows))
@@ -122,7 +122,7 @@ def test_any_node_leads_to_the_keep(cluster: Cluster):
 
 def test_a_keep_is_in_one_slot(cluster: Cluster):
     name = "one slot"
-    with quantkeep.open(cluster.url(cluster.nodes[0], name), records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": cluster.url(cluster.nodes[0], name)}, records=KIT_RECORDS) as keep:
         keep.commit(keep.table(Setting).put(Setting(owner="{a}", name="{b}", value=1)))
         keep.commit(keep.table(Entry).append([Entry(account="}{", number=1)]))
     keys = [key for node in cluster.nodes for key in node.client.scan_iter("quantkeep:{one%20*")]
@@ -146,7 +146,7 @@ def test_a_handle_follows_its_slot_to_another_node(cluster: Cluster):
     source = cluster.owner(name)
     target = next(n for n in cluster.nodes if n not in (source, cluster.owner()))
     slot = key_slot(Names(name).meta)
-    with quantkeep.open(cluster.url(source, name), records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": cluster.url(source, name)}, records=KIT_RECORDS) as keep:
         keep.commit(keep.table(Entry).append([Entry(number=1)]))
         keep.commit(keep.table(Entry).append([Entry(number=n, uid=f"{n}") for n in range(2, 500)]))
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
@@ -165,7 +165,7 @@ def test_a_killed_primary_is_failed_over(cluster: Cluster, impatient: Any):
     """With wait=1 nothing that was acknowledged is lost; the handle goes on with the replica."""
     owner = cluster.owner()
     url = cluster.url(owner) + "&wait=1"
-    with quantkeep.open(url, records=KIT_RECORDS, durability="replicated") as keep:
+    with quantkeep.open({"tape": url}, records=KIT_RECORDS, durability="replicated") as keep:
         table = keep.table(Setting)
         for number in range(200):
             keep.commit(table.put(Setting(owner="failover", name=f"{number}", value=number)))
@@ -178,6 +178,6 @@ def test_a_killed_primary_is_failed_over(cluster: Cluster, impatient: Any):
         found = insist(lambda: table.list(quantkeep.Where("owner", "==", "failover")))
         assert {f"{n}" for n in range(200)} <= {setting.name for setting in found}
     other = next(node for node in cluster.nodes if node is not owner)
-    with quantkeep.open(cluster.url(other), records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": cluster.url(other)}, records=KIT_RECORDS) as keep:
         keep.commit(keep.table(Setting).put(Setting(owner="failover", name="after", value=1)))
         assert keep.backend.check() == []

@@ -151,7 +151,10 @@ def test_histories_are_those_of_the_model(redis_server, history, least, reserved
     url = f"{redis_server.url}?name=history_{os.urandom(8).hex()}"
     model = MemoryBackend()
     model.ensure(COLLECTIONS, "")
-    with pytest.MonkeyPatch.context() as patch, quantkeep.open(url, records=RECORDS) as keep:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        quantkeep.open({"tape": url}, records=RECORDS) as keep,
+    ):
         patch.setattr(chunks, "LEAST", least)
         patch.setattr(chunks, "ROWS", 2)
         patch.setattr(packing, "RESERVED", reserved)
@@ -184,7 +187,7 @@ def came_of(backend: Any, batch: Batch) -> object:
 
 @pytest.mark.requirement("Z-31")
 def test_a_large_append_told_again_adds_nothing(redis_url):
-    with quantkeep.open(redis_url, records=RECORDS) as keep:
+    with quantkeep.open({"tape": redis_url}, records=RECORDS) as keep:
         table = keep.table(Entry)
         rows = [Entry(number=n, uid=f"u{n}") for n in range(1_000)]
         assert keep.commit(table.append(rows[:600])).added == 600
@@ -194,7 +197,7 @@ def test_a_large_append_told_again_adds_nothing(redis_url):
 
 
 def test_a_large_append_with_one_that_differs_is_refused_whole(redis_url):
-    with quantkeep.open(redis_url, records=RECORDS) as keep:
+    with quantkeep.open({"tape": redis_url}, records=RECORDS) as keep:
         table = keep.table(Entry)
         keep.commit(table.append([Entry(number=1, uid="u500")]))
         rows = [Entry(number=n, uid=f"u{n}") for n in range(1_000)]
@@ -208,7 +211,7 @@ def test_a_large_append_with_one_that_differs_is_refused_whole(redis_url):
 
 
 def test_a_pruned_identity_is_free_again(redis_url):
-    with quantkeep.open(redis_url, records=RECORDS) as keep:
+    with quantkeep.open({"tape": redis_url}, records=RECORDS) as keep:
         table = keep.table(Entry)
         rows = [Entry(number=n, uid=f"u{n}") for n in range(600)]
         keep.commit(table.append(rows))
@@ -220,7 +223,7 @@ def test_a_pruned_identity_is_free_again(redis_url):
 
 def test_many_threads_seal_and_append_at_once(redis_url, monkeypatch):
     """Whoever crosses the line packs; no entry is lost or doubled, in whatever order they come."""
-    with quantkeep.open(redis_url, records=RECORDS) as keep:
+    with quantkeep.open({"tape": redis_url}, records=RECORDS) as keep:
         table = keep.table(Entry)
         failures: list[BaseException] = []
 
@@ -250,7 +253,7 @@ def test_many_threads_seal_and_append_at_once(redis_url, monkeypatch):
 
 @pytest.mark.requirement("Z-11")
 def test_a_token_decides(redis_url):
-    with quantkeep.open(redis_url, records=RECORDS) as keep:
+    with quantkeep.open({"tape": redis_url}, records=RECORDS) as keep:
         keep.commit(Put(Lease.collection, sealed(Lease(name="l", token=3, owner="me"))))
         held = Put(Lease.collection, sealed(Lease(name="l", token=4, owner="you")), Holding(3))
         keep.commit(held)
@@ -259,7 +262,7 @@ def test_a_token_decides(redis_url):
 
 
 def test_a_record_that_is_put_twice_is_judged_by_what_it_refers_to(redis_url):
-    with quantkeep.open(redis_url, records=RECORDS) as keep:
+    with quantkeep.open({"tape": redis_url}, records=RECORDS) as keep:
         order = Put(Order.collection, sealed(Order(order="o", party="nobody")))
         with pytest.raises(InvalidReference):
             keep.commit(order, order)
@@ -280,7 +283,7 @@ def test_a_record_that_is_put_twice_is_judged_by_what_it_refers_to(redis_url):
 @pytest.mark.parametrize("count", [2, 300])
 def test_writes_are_refused_in_order(redis_url, count):
     """Packed entries are looked at before the batch is sent; what is in front comes first."""
-    with quantkeep.open(redis_url, records=RECORDS) as keep:
+    with quantkeep.open({"tape": redis_url}, records=RECORDS) as keep:
         absent = Put(Party.collection, sealed(Party(party="nobody")), PRESENT)
         twice = [Entry(number=n, uid=f"u{n % (count - 1)}") for n in range(count)]
         append = keep.table(Entry).append(twice)

@@ -1,7 +1,5 @@
 """Compaction on Redis: small chunks become large ones beside all others, or stay as they were."""
 
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -27,7 +25,7 @@ def url(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def opened(url: str) -> Keep:
-    return quantkeep.open(url, records=KIT_RECORDS)
+    return quantkeep.open({"tape": url}, records=KIT_RECORDS)
 
 
 def client(url: str) -> redis.Redis:
@@ -141,7 +139,7 @@ from quantkeep import failpoints
 from quantkeep_backends.redis import chunks, packing, sealing
 from quantkeep_conformance.records import KIT_RECORDS
 chunks.LEAST, chunks.ROWS, sealing._LEAST, sealing._ROWS, packing.RESERVED = 10, 100, 20, 30, 40
-keep = quantkeep.open(sys.argv[1], records=KIT_RECORDS)
+keep = quantkeep.open({"tape": sys.argv[1]}, records=KIT_RECORDS)
 failpoints.arm(sys.argv[2])
 keep.backend.compact()
 """
@@ -149,12 +147,11 @@ keep.backend.compact()
 
 @pytest.mark.requirement("Z-18")
 @pytest.mark.parametrize("passing", [1, 2, 3])
-def test_killed_in_its_midst_it_loses_and_doubles_nothing(url, passing):
+def test_killed_in_its_midst_it_loses_and_doubles_nothing(url, passing, program):
     with opened(url) as keep:
         before = filled(keep)
         armed = f"redis.seal.send=kill@{passing}"
-        done = subprocess.run([sys.executable, "-c", WORKER, url, armed], check=False)
-        assert done.returncode == -9, "the step was not passed"
+        assert program(WORKER, url, armed).ended() == -9, "the step was not passed"
         assert rows(keep) == before
         assert keep.backend.check() == []
         keep.backend.compact()
@@ -225,7 +222,7 @@ def test_beside_writers_prunings_and_readers_it_loses_nothing(url):
 
 
 def test_the_size_is_about_what_its_keys_take(url):
-    with opened(url) as keep:
+    with quantkeep.open(url, records=KIT_RECORDS) as keep:
         filled(keep)
         for n in range(300):
             keep.commit(keep.table(Entry).append([Entry(number=n, account="other")]))

@@ -66,12 +66,16 @@ def test_discarding_a_keep_leaves_its_neighbours(redis_server, client, name):
     """Patterns are escaped: ``a*`` is not everything that begins with an a."""
     neighbours = ["ab", "a", "a*", "abc", "a:b", "az", "a-z", "{a}", "a b"]
     for other in {*neighbours, name}:
-        with quantkeep.open(f"{redis_server.url}?name={_quoted(other)}", records=KIT_RECORDS) as k:
+        with quantkeep.open(
+            {"tape": f"{redis_server.url}?name={_quoted(other)}"}, records=KIT_RECORDS
+        ) as k:
             k.commit(k.table(Entry).append([Entry(number=1)]))
     client.set("quantkeep:stranger", "mine")
     discard(Url.parse(f"{redis_server.url}?name={_quoted(name)}"))
     for other in {*neighbours} - {name}:
-        with quantkeep.open(f"{redis_server.url}?name={_quoted(other)}", records=KIT_RECORDS) as k:
+        with quantkeep.open(
+            {"tape": f"{redis_server.url}?name={_quoted(other)}"}, records=KIT_RECORDS
+        ) as k:
             assert k.table(Entry).count() == 1
         discard(Url.parse(f"{redis_server.url}?name={_quoted(other)}"))
     assert client.get("quantkeep:stranger") == b"mine"
@@ -159,13 +163,13 @@ class UniquePlant(Record):
 
 
 def test_an_index_that_is_added_is_filled_while_others_write(url):
-    with quantkeep.open(url, records=[Plant]) as old:
+    with quantkeep.open({"tape": url}, records=[Plant]) as old:
         table = old.table(Plant)
         many = [
             Plant(name=f"{n:03}", colour="red" if n % 2 else "blue", height=n) for n in range(99)
         ]
         old.commit(*map(table.put, many))
-        with quantkeep.open(url, records=[IndexedPlant]) as new:
+        with quantkeep.open({"tape": url}, records=[IndexedPlant]) as new:
             old.commit(table.put(Plant(name="zz", colour="red", height=-1)))
             red = (Where("colour", "==", "red"),)
             found = new.table(IndexedPlant).list(*red, order=("height",))
@@ -178,11 +182,11 @@ def test_an_index_that_is_added_is_filled_while_others_write(url):
 
 
 def test_a_uniqueness_that_does_not_hold_is_not_added(url):
-    with quantkeep.open(url, records=[Plant]) as keep:
+    with quantkeep.open({"tape": url}, records=[Plant]) as keep:
         keep.commit(*(keep.table(Plant).put(Plant(name=n, colour="red")) for n in "ab"))
     with pytest.raises(InvalidRecord, match="unique"):
-        quantkeep.open(url, records=[UniquePlant])
-    with quantkeep.open(url, records=[Plant]) as keep:
+        quantkeep.open({"tape": url}, records=[UniquePlant])
+    with quantkeep.open({"tape": url}, records=[Plant]) as keep:
         assert keep.table(Plant).count() == 2
 
 
@@ -191,7 +195,7 @@ def test_a_uniqueness_that_does_not_hold_is_not_added(url):
 
 @pytest.mark.requirement("Z-6")
 def test_a_record_that_was_removed_moved_or_restamped_is_noticed(url, client):
-    with quantkeep.open(url, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": url}, records=KIT_RECORDS) as keep:
         table, at = keep.table(Setting), prefix(url)
         keep.commit(*(table.put(Setting(owner="o", name=n, value=1)) for n in "abcd"))
         assert keep.backend.check() == []
@@ -209,7 +213,7 @@ def test_a_record_that_was_removed_moved_or_restamped_is_noticed(url, client):
 
 @pytest.mark.requirement("Z-6")
 def test_a_chunk_that_was_changed_or_removed_is_noticed(url, client):
-    with quantkeep.open(url, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": url}, records=KIT_RECORDS) as keep:
         table, at = keep.table(Entry), prefix(url)
         keep.commit(table.append([Entry(number=n) for n in range(chunks.ROWS + 500)]))
         first = f"{at}chunk:kit_entries:default:paper:1"
@@ -223,7 +227,7 @@ def test_a_chunk_that_was_changed_or_removed_is_noticed(url, client):
         assert table.fetch("default", "paper", chunks.ROWS + 7).number == chunks.ROWS + 6
         client.set(first, whole)
         client.delete(second)
-    with quantkeep.open(url, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": url}, records=KIT_RECORDS) as keep:
         with pytest.raises(Corrupt, match="missing"):
             keep.table(Entry).list()
         assert keep.backend.check()
@@ -231,7 +235,7 @@ def test_a_chunk_that_was_changed_or_removed_is_noticed(url, client):
 
 @pytest.mark.requirement("Z-6")
 def test_entries_that_were_swapped_or_removed_are_noticed(url, client):
-    with quantkeep.open(url, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": url}, records=KIT_RECORDS) as keep:
         table, at = keep.table(Entry), prefix(url)
         keep.commit(table.append([Entry(number=n) for n in range(5)]))
         tail = f"{at}tail:kit_entries:default:paper"
@@ -248,7 +252,7 @@ def test_entries_that_were_swapped_or_removed_are_noticed(url, client):
 
 
 def test_what_is_deleted_leaves_nothing_behind(url, client):
-    with quantkeep.open(url, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": url}, records=KIT_RECORDS) as keep:
         keep.commit(keep.table(Party).put(Party(party="p", name="n")))
         before = client.dbsize()
         keep.commit(

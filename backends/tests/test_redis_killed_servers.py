@@ -106,7 +106,7 @@ class Exchanges:
 
 @contextlib.contextmanager
 def opened(server: servers.Server) -> Iterator[Keep]:
-    with quantkeep.open(server.url, records=KIT_RECORDS) as keep:
+    with quantkeep.open({"tape": server.url}, records=KIT_RECORDS) as keep:
         yield keep
 
 

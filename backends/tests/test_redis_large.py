@@ -1,8 +1,6 @@
 """Appends too large for one command: sent ahead in pieces, made by one small script, or not."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 
 
 def opened(url: str) -> Keep:
-    return quantkeep.open(url, records=KIT_RECORDS)
+    return quantkeep.open({"tape": url}, records=KIT_RECORDS)
 
 
 def entries(*numbers: int, **more: Any) -> list[Entry]:
@@ -248,7 +246,7 @@ from quantkeep import failpoints
 from quantkeep_backends.redis import batches, chunks, packing, staging
 from quantkeep_conformance.records import KIT_RECORDS, Entry, Setting
 packing.RESERVED, staging._PIECE, chunks.LEAST, chunks.ROWS, staging._INLINE = 50, 30, 20, 40, 0
-with quantkeep.open(sys.argv[1], records=KIT_RECORDS) as keep:
+with quantkeep.open({"tape": sys.argv[1]}, records=KIT_RECORDS) as keep:
     failpoints.arm(sys.argv[2])
     rows = [Entry(number=n, uid=f"u{n}") for n in range(100)]
     keep.commit(keep.table(Entry).append(rows))
@@ -264,10 +262,9 @@ with quantkeep.open(sys.argv[1], records=KIT_RECORDS) as keep:
         ("redis.commit.answered=kill", True),
     ],
 )
-def test_a_killed_writer_leaves_all_or_nothing(redis_url, hundred_are_many, point, made):
+def test_a_killed_writer_leaves_all_or_nothing(redis_url, hundred_are_many, point, made, program):
     with opened(redis_url) as keep:
-        done = subprocess.run([sys.executable, "-c", WRITER, redis_url, point], check=False)
-        assert done.returncode == -9
+        assert program(WRITER, redis_url, point).ended() == -9
         assert numbers(keep) == ([*range(100)] if made else [])
         left = keys(redis_url, "staged:*")
         client = redis.Redis.from_url(redis_url.partition("?")[0])

@@ -68,7 +68,7 @@ RECORDS = (Desk, Fill, Review)
 
 
 def opened(path: Path, **asked: Any) -> Keep:
-    return quantkeep.open(f"sqlite:///{path}", records=RECORDS, **asked)
+    return quantkeep.open({"tape": f"sqlite:///{path}"}, records=RECORDS, **asked)
 
 
 @pytest.fixture
@@ -329,7 +329,7 @@ def test_the_group_that_another_record_holds_is_the_one_that_is_named(tmp_path):
         left: int | None = None
         right: int | None = None
 
-    with quantkeep.open(f"sqlite:///{tmp_path}/slots.db", records=[Slot]) as keep:
+    with quantkeep.open({"tape": f"sqlite:///{tmp_path}/slots.db"}, records=[Slot]) as keep:
         slots = keep.table(Slot)
         keep.commit(slots.put(Slot(name="a", left=1, right=1)))
         keep.commit(slots.put(Slot(name="b", left=2, right=2)))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -21,7 +22,7 @@ from quantkeep.collection import Collection, SealedRow, StoredRow
 from quantkeep.columns import Column, Kind
 from quantkeep.hookspecs import Opening
 from quantkeep.hosts import Hosts
-from quantkeep.query import Exists, Measure, Per, Query, Tally, Where
+from quantkeep.query import Condition, Exists, Measure, Per, Query, Tally, Where
 from quantkeep.url import Url
 from quantkeep_backends._sql import conditions
 from quantkeep_backends.memory import MemoryBackend
@@ -139,9 +140,13 @@ def rows_of(collection: Collection) -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(st.fixed_dictionaries(columns), max_size=9)
 
 
-def conditions_on(collection: Collection, other: Collection) -> st.SearchStrategy[Any]:
+@cache  # to make it, and have it validated, takes longer than to draw from it
+def conditions_on(
+    collection: Collection, other: Collection
+) -> st.SearchStrategy[tuple[Condition, ...]]:
     wheres = [wheres_on(collection, name) for name in (*collection.names, "revision")]
-    return st.one_of(*wheres, stamps_where(), exists_in(collection, other))
+    any_one = st.one_of(*wheres, stamps_where(), exists_in(collection, other))
+    return st.lists(any_one, max_size=2).map(tuple)
 
 
 def wheres_on(collection: Collection, name: str) -> st.SearchStrategy[Where]:
@@ -208,6 +213,7 @@ def exists_in(collection: Collection, other: Collection) -> st.SearchStrategy[Ex
     )
 
 
+@cache
 def orders_of(collection: Collection) -> st.SearchStrategy[tuple[str, ...]]:
     names = [c.name for c in collection.columns if c.kind not in (Kind.DOCUMENT, Kind.BINARY)] + [
         "revision",
@@ -220,7 +226,7 @@ def orders_of(collection: Collection) -> st.SearchStrategy[tuple[str, ...]]:
 
 @st.composite
 def queries(draw: Any, collection: Collection, other: Collection) -> Query:
-    where = draw(st.lists(conditions_on(collection, other), max_size=2).map(tuple))
+    where = draw(conditions_on(collection, other))
     if collection.log and draw(st.booleans()):  # as most questions to a log are asked
         account = draw(st.none() | st.sampled_from(["a", "ab"]))
         where += (Where("account", "==", account), Where("mode", "==", "paper"))
@@ -248,7 +254,7 @@ def tallies(collection: Collection, other: Collection) -> st.SearchStrategy[Tall
         Tally,
         by=st.lists(groups, max_size=2).map(tuple),
         measures=st.lists(measures, min_size=1, max_size=4).map(tuple),
-        where=st.lists(conditions_on(collection, other), max_size=2).map(tuple),
+        where=conditions_on(collection, other),
     )
 
 

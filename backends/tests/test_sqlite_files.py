@@ -24,7 +24,7 @@ class Note(Record):
 
 
 def opened(path: Path, options: str = "", **asked: object) -> Keep:
-    return quantkeep.open(f"sqlite:///{path}{options}", records=[Note], **asked)
+    return quantkeep.open({"tape": f"sqlite:///{path}{options}"}, records=[Note], **asked)
 
 
 @pytest.fixture

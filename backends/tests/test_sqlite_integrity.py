@@ -46,7 +46,7 @@ RECORDS = (Note, Event)
 
 
 def opened(path: Path, **asked: Any) -> Keep:
-    return quantkeep.open(f"sqlite:///{path}", records=RECORDS, **asked)
+    return quantkeep.open({"tape": f"sqlite:///{path}"}, records=RECORDS, **asked)
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_too_many_scans_at_once_are_busy(path, keep):
 
 
 def opened_with(path: Path, options: str) -> Keep:
-    return quantkeep.open(f"sqlite:///{path}?{options}", records=RECORDS)
+    return quantkeep.open({"tape": f"sqlite:///{path}?{options}"}, records=RECORDS)
 
 
 def test_a_scan_ends_with_its_keep(keep):

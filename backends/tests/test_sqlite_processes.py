@@ -43,7 +43,7 @@ RECORDS = (Counter, Tick)
 
 
 def opened(path: Path | str) -> Keep:
-    return quantkeep.open(f"sqlite:///{path}", records=RECORDS)
+    return quantkeep.open({"tape": f"sqlite:///{path}"}, records=RECORDS)
 
 
 # -- what children do ----------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_a_stranger_that_writes_holds_us_up_and_no_longer(tmp_path):
 def test_a_writer_that_takes_too_long_is_busy(tmp_path):
     path = tmp_path / "bot.db"
     url = f"sqlite:///{path}?busy_timeout=0.1"
-    with opened(path) as keep, quantkeep.open(url, records=RECORDS) as other:
+    with opened(path) as keep, quantkeep.open({"tape": url}, records=RECORDS) as other:
         with keep.backend.engine._database.turn(), pytest.raises(Busy) as caught:
             other.commit(other.table(Tick).append([Tick()]))
         assert "busy_timeout=60" in str(caught.value)

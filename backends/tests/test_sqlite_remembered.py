@@ -36,7 +36,8 @@ def handles(path: Path) -> Iterator[tuple[Keep, Keep]]:
     """Two handles on one file: neither hears of what the other writes."""
     with ExitStack() as stack:
         one, other = (
-            stack.enter_context(quantkeep.open(f"sqlite:///{path}", records=[Slot])) for _ in "ab"
+            stack.enter_context(quantkeep.open({"tape": f"sqlite:///{path}"}, records=[Slot]))
+            for _ in "ab"
         )
         yield one, other
 

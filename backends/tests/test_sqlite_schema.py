@@ -44,7 +44,7 @@ class Fill(Record):
 
 
 def opened(path: Path, *records: type[Record]) -> Keep:
-    return quantkeep.open(f"sqlite:///{path}", records=records)
+    return quantkeep.open({"tape": f"sqlite:///{path}"}, records=records)
 
 
 @pytest.fixture

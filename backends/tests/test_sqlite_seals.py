@@ -25,7 +25,7 @@ def path(tmp_path):
 
 
 def opened(path, **asked):
-    return quantkeep.open(f"sqlite:///{path}", records=[Note], **asked)
+    return quantkeep.open({"tape": f"sqlite:///{path}"}, records=[Note], **asked)
 
 
 def change(path, statement):

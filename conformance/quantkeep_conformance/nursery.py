@@ -8,6 +8,7 @@ of JSON for each child, with four files: standard input, output and error, and w
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -75,6 +76,7 @@ def main() -> None:
     for name in json.load(sys.stdin):
         with contextlib.suppress(Exception):  # it is only to save time
             importlib.import_module(name)
+    _warm_up()
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         while (said := _received(requests))[0]:
             request, files = said
@@ -83,6 +85,17 @@ def main() -> None:
                 _watch(request, files)
             for file in files:
                 os.close(file)
+    os._exit(0)  # to unload what was imported would take as long as several children
+
+
+def _warm_up() -> None:
+    """Do once what each child would do anew: find plugins, describe records, write to each page."""
+    import quantkeep
+    from quantkeep_conformance.records import KIT_RECORDS
+
+    quantkeep.open("memory://", records=KIT_RECORDS).close()
+    gc.collect()
+    gc.freeze()  # or a child's collections would write to each object, and so copy it
 
 
 def _received(requests: socket.socket) -> tuple[Request, list[int]]:

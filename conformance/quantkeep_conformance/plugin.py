@@ -171,11 +171,14 @@ def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def nursery(request: pytest.FixtureRequest) -> Iterator[Nursery]:
     """The process that forks the children of clauses, begun when it is first needed."""
-    nursery = Nursery()
+    plugins = request.config.pluginmanager.get_plugins()
+    given = next((plugin for plugin in plugins if isinstance(plugin, Nursery)), None)
+    nursery = given or Nursery()
     yield nursery
-    nursery.close()
+    if given is None:  # otherwise it is of use to runs that follow
+        nursery.close()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quantkeep_conformance.nursery import Nursery
 from quantkeep_conformance.places import Claims, Place
 from quantkeep_conformance.recording import Recorder
 from quantkeep_conformance.report import Report, Result
@@ -34,6 +35,7 @@ def run(
     seed: int | None = None,
     select: str | None = None,
     tell: Callable[[Result], None] | None = None,
+    nursery: Nursery | None = None,
 ) -> Report:
     """Check the backend at *url*, in places of its own beside it.
 
@@ -46,6 +48,8 @@ def run(
         seed: what to draw from; the report says which it was.
         select: which clauses: an expression of their ids, as pytest's ``-k`` takes it.
         tell: called with each result as it is known.
+        nursery: forks the children of clauses. One takes a second to begin: who runs this often
+            gives the same one each time, and closes it.
 
     Raises:
         QuantkeepError: the backend cannot be opened, or gives no place to work in.
@@ -58,7 +62,9 @@ def run(
         recorder.learn(_probed(given.store(url), plugins, given))
         arguments = [*_options(url, plugins, rounds, seed), *(["-k", select] if select else [])]
         with _alone(), redirect_stdout(said):
-            code = pytest.main(arguments, plugins=[recorder, given])
+            code = pytest.main(
+                arguments, plugins=[recorder, given, *([nursery] if nursery else [])]
+            )
     return _judged(recorder.report, code, said.getvalue())
 
 

@@ -1,10 +1,18 @@
 """Whether the kit finds a defect: by the clauses that are meant for it, and by no other."""
 
+import atexit
 from collections.abc import Callable, Collection
+from functools import partial
 
+from quantkeep_conformance import running
+from quantkeep_conformance.nursery import Nursery
 from quantkeep_conformance.report import Report
 
 TRIES = 8
+NURSERY = Nursery()  # for all runs of these tests
+atexit.register(NURSERY.close)
+
+run = partial(running.run, nursery=NURSERY)
 
 
 def failed(report: Report) -> dict[str, str]:

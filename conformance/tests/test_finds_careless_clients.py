@@ -1,13 +1,12 @@
 """The clauses about servers, each with naive clients of a real Redis that must fail it."""
 
 import pytest
-from catching import assert_caught, failed
+from catching import assert_caught, failed, run
 from naive import serveds
 from naive.serveds import CarelessList
 
 from quantkeep_conformance import crashes
 from quantkeep_conformance.report import Report
-from quantkeep_conformance.running import run
 from quantkeep_conformance.suites import attempts
 
 CARELESS = {name: one for name, one in vars(serveds).items() if isinstance(one, CarelessList)}

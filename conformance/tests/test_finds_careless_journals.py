@@ -1,12 +1,11 @@
 """The fault clauses, each with naive stores that must fail it (negative controls)."""
 
 import pytest
-from catching import assert_caught, failed
+from catching import assert_caught, failed, run
 from naive import journals
 from naive.journals import CarelessJournal
 
 from quantkeep_conformance.report import Report
-from quantkeep_conformance.running import run
 
 CARELESS = {name: j for name, j in vars(journals).items() if isinstance(j, CarelessJournal)}
 ABOUT_FILES = (

@@ -1,12 +1,11 @@
 """The clauses about damaged files, each with backends that must fail it."""
 
 import pytest
-from catching import assert_caught, failed
+from catching import assert_caught, failed, run
 from naive import damaged
 from naive.fronts import Front
 
 from quantkeep_conformance.report import Report
-from quantkeep_conformance.running import run
 
 CARELESS = {name: f for name, f in vars(damaged).items() if isinstance(f, Front) and f.clauses}
 DIVIDED = {"files.the_rest_is_readable", "files.the_rest_is_readable_once_compacted"}

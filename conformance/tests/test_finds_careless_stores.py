@@ -1,12 +1,11 @@
 """The clauses about predictions, backtests and knowledge, each with backends that must fail it."""
 
 import pytest
-from catching import assert_caught, failed
+from catching import assert_caught, failed, run
 from naive.stores import FRONTS, JOURNALS
 
 from quantkeep_conformance.clauses import Clause, clauses_of
 from quantkeep_conformance.report import Report
-from quantkeep_conformance.running import run
 from quantkeep_conformance.suites.backtests import Backtests
 from quantkeep_conformance.suites.knowledge import Knowledge
 from quantkeep_conformance.suites.predictions import Predictions

@@ -2,13 +2,12 @@
 
 import pickling_backend
 import pytest
-from catching import assert_caught, failed
+from catching import assert_caught, failed, run
 from naive import careless, changing
 from naive.fronts import Front
 
 from quantkeep.sessions import SessionStore
 from quantkeep_conformance.report import Report
-from quantkeep_conformance.running import run
 
 DEFECTS = {
     name: (f"{module.__name__}:{name}", front.clauses)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from catching import run
 
 from quantkeep import documents
 from quantkeep.backtests import _budget, _sources
 from quantkeep.guard import GuardedBackend
-from quantkeep_conformance.running import run
 
 
 @dataclass

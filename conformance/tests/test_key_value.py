@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from catching import run
 from click.testing import CliRunner
 from key_value_backend import Engine
 
 from quantkeep.model import KeyValueKeep
 from quantkeep_conformance.commands import conformance
-from quantkeep_conformance.running import run
 
 
 def test_a_key_value_store_with_four_methods_passes_the_kit(tmp_path):

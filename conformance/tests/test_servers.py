@@ -14,7 +14,13 @@ from urllib.request import Request, urlopen
 import pytest
 
 from quantkeep_conformance import servers
-from quantkeep_conformance.servers import Server, ServerUnavailable, _postgresql, _process
+from quantkeep_conformance.servers import (
+    Server,
+    ServerUnavailable,
+    _folders,
+    _postgresql,
+    _process,
+)
 from quantkeep_conformance.serving import serving
 
 NAMES = tuple(servers.STARTERS)
@@ -103,7 +109,7 @@ def test_a_bucket_is_there_and_conditional_puts_are_honoured():
 @pytest.fixture
 def within_reach(monkeypatch):
     """Binaries that an ordinary user may run: root's own environments may be closed to others."""
-    with _process.scratch("quantkeep-binaries-") as root:
+    with _folders.scratch("binaries") as root:
         root.chmod(0o755)
         if os.geteuid() == 0:
             for name in WITH_FILES:

@@ -45,6 +45,12 @@ def _converter() -> cattrs.Converter:
 
 def describe(collections: Iterable[Collection]) -> str:
     """The text a keep remembers of its *collections*, with a checksum."""
+    return _described(tuple(collections))
+
+
+@lru_cache(maxsize=8)
+def _described(collections: tuple[Collection, ...]) -> str:
+    """Each opening asks for it, and most openings in a process are of the same collections."""
     said = {c.name: _said(c) for c in collections}
     return checked(json.dumps({"format": FORMAT, "collections": said}, sort_keys=True))
 
@@ -74,6 +80,12 @@ def understand(text: str) -> list[Collection]:
         FormatTooNew: it was written by a newer quantkeep.
         Corrupt: it cannot be read, or is not what was written.
     """
+    return [*_understood(text)]
+
+
+@lru_cache(maxsize=8)
+def _understood(text: str) -> tuple[Collection, ...]:
+    """A keep that changes hands is understood anew by each, and mostly says what it said before."""
     said = understood(text, _MEMBERS, _WHAT, _LOCATOR)
     try:
         version = int(said["format"])
@@ -84,7 +96,8 @@ def understand(text: str) -> list[Collection]:
             f"the keep has format {version}; this quantkeep reads up to {FORMAT}: upgrade it"
         )
     try:
-        return [_converter().structure(c, Collection) for c in said["collections"].values()]
+        collections = said["collections"].values()
+        return tuple(_converter().structure(c, Collection) for c in collections)
     except Exception as error:  # cattrs raises an exception group of whatever went wrong
         raise Corrupt(f"{_WHAT} cannot be read: {error}", locator=_LOCATOR) from error
 

@@ -73,7 +73,7 @@ class SqliteBackend(Backend):
     def _prepare(self, collection: Collection) -> Prepared:
         prepared = self._prepared.get(collection)
         if prepared is None:
-            prepared = self._prepared[collection] = Prepared(collection, self._engine)
+            prepared = self._prepared[collection] = Prepared.of(collection)
         return prepared
 
     # -- commits ---------------------------------------------------------------------------------

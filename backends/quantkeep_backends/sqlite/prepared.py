@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from quantkeep_backends.sqlite.system import STREAMS
 T = TypeVar("T")
 
 _STATEMENTS: Final = 512  # of queries, that are kept for each collection
+_COLLECTIONS: Final = 256  # that are kept for keeps to come
 _LOG_STAMPS = ("created_at", "schema_version", "digest", "seal")
 _KEYED_STAMPS = ("revision", "created_at", "updated_at", "schema_version", "digest", "seal")
 
@@ -51,6 +52,11 @@ class Prepared:
         self.codec = Codec(collection)
         self.table = self.layout.table
         self._asked: dict[Any, Any] = {}
+
+    @classmethod
+    def of(cls, collection: Collection) -> "Prepared":
+        """Shared by all keeps of this process, for nothing of theirs is in it."""
+        return _prepared(collection, collection.record_name)
 
     def once(self, asked: Hashable, make: Callable[[], T]) -> T:
         """What *make* made when the same was *asked* before; of those, not too many are kept."""
@@ -289,6 +295,12 @@ class Prepared:
         slots = Slots()
         wanted = sa.select(_ROWID, *self.columns).where(*self._is(reference.columns, slots))
         return self._compiled(wanted.limit(sa.type_coerce(slots.next(), sa.Integer)))
+
+
+@lru_cache(maxsize=_COLLECTIONS)
+def _prepared(collection: Collection, record_name: str) -> Prepared:
+    """By the name too, for errors say it, and collections are equal without."""
+    return Prepared(collection, SqliteEngine())
 
 
 def _quoted(text: str) -> str:

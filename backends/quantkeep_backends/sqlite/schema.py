@@ -3,8 +3,9 @@
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 import sqlalchemy as sa
@@ -30,6 +31,13 @@ _RECORD: Final = (
 )
 
 Peers = Mapping[str, Collection]
+
+
+class _Made(NamedTuple):
+    """The statements that make the table of a collection, and its indexes by their names."""
+
+    table: str
+    indexes: Mapping[str, str]
 
 
 def initialise(database: Database) -> None:
@@ -109,31 +117,29 @@ class Migration:
 
     def _bring(self, old: Peers, new: Peers) -> None:
         _check_names(new)
-        metadata = sa.MetaData()
-        layouts = [Layout(c, self._engine, new, metadata) for c in new.values()]
-        for layout in layouts:
-            self._table(layout, old, new, metadata)
-        for layout in layouts:
-            self._indexes(layout)
+        made = _statements(tuple(new.values()))
+        for collection in new.values():
+            self._table(collection, made[collection.name].table, old, new)
+        for collection in new.values():
+            self._indexes(collection, made[collection.name].indexes)
             passing("sqlite.ensure.table")
         self._check_references()
 
-    def _table(self, layout: Layout, old: Peers, new: Peers, metadata: sa.MetaData) -> None:
-        collection = layout.collection
+    def _table(self, collection: Collection, made: str, old: Peers, new: Peers) -> None:
         before = old.get(collection.name)
         if before is None:
-            self._apply(collection, "table made", ddl(layout.table))
+            self._apply(collection, "table made", made)
             return
         if before == collection:  # a tenth of a second each, with fifty of them
             return
         common = [c for c in collection.columns if c.name in before.places]
         same = attrs.evolve(collection, columns=tuple(common), **_restricted(collection, common))
         if self._shape(same, new) != self._shape(before, old):
-            self._rebuild(layout, before, new, metadata)
+            self._rebuild(collection, before, new)
         elif not self._is_referring(collection, before):
-            self._add_columns(layout, before)
+            self._add_columns(collection, before)
         else:
-            self._rebuild(layout, before, new, metadata)
+            self._rebuild(collection, before, new)
 
     def _is_referring(self, collection: Collection, before: Collection) -> bool:
         return {*collection.references} != {*before.references}
@@ -141,29 +147,23 @@ class Migration:
     def _shape(self, collection: Collection, peers: Peers) -> str:
         """What makes a table another one; the order of its columns does not."""
         ordered = tuple(sorted(collection.columns, key=lambda column: column.name))
-        metadata = sa.MetaData()
-        for peer in peers.values():
-            if peer.name != collection.name:
-                Layout(peer, self._engine, metadata=metadata)
         whole = attrs.evolve(collection, columns=ordered)
-        return ddl(Layout(whole, self._engine, peers, metadata).table)
+        others = {name: peer for name, peer in peers.items() if name != collection.name}
+        return ddl(Layout(whole, self._engine, peers, _referred(whole, others)).table)
 
-    def _add_columns(self, layout: Layout, before: Collection) -> None:
-        for column in layout.collection.columns:
+    def _add_columns(self, collection: Collection, before: Collection) -> None:
+        layout, name = Layout(collection, self._engine), collection.name
+        for column in collection.columns:
             if column.name not in before.places:
                 made = sa.schema.CreateColumn(layout.content(column.name))
                 text = str(made.compile(dialect=self._engine.dialect))
-                name = layout.collection.name
                 change = f"column {column.name} added"
-                self._apply(layout.collection, change, f'ALTER TABLE "{name}" ADD COLUMN {text}')
+                self._apply(collection, change, f'ALTER TABLE "{name}" ADD COLUMN {text}')
 
-    def _rebuild(
-        self, layout: Layout, before: Collection, new: Peers, metadata: sa.MetaData
-    ) -> None:
+    def _rebuild(self, collection: Collection, before: Collection, new: Peers) -> None:
         """As https://www.sqlite.org/lang_altertable.html#otheralter says it is done."""
-        collection = layout.collection
         name, made = collection.name, f"quantkeep_new_{collection.name}"
-        other = Layout(collection, self._engine, new, metadata, made)
+        other = Layout(collection, self._engine, new, _referred(collection, new), made)
         stamps = [c.name for c in self._engine.stamps(collection) if c.computed is None]
         shared = [column_name(n) for n in collection.names if n in before.places] + stamps
         columns = ", ".join(f'"{n}"' for n in shared)
@@ -173,26 +173,24 @@ class Migration:
         self._connection.execute(f'ALTER TABLE "{made}" RENAME TO "{name}"')
         self._rebuilt.append(name)
 
-    def _indexes(self, layout: Layout) -> None:
-        name = layout.collection.name
-        there = {*self._index_names(name)}
-        wanted = {str(index.name): index for index in layout.indexes}
+    def _indexes(self, collection: Collection, wanted: Mapping[str, str]) -> None:
+        there = {*self._index_names(collection.name)}
         for gone in there - wanted.keys():
             if gone.startswith("uq_"):  # a constraint that is not declared any more
-                self._apply(layout.collection, f"index {gone} dropped", f'DROP INDEX "{gone}"')
+                self._apply(collection, f"index {gone} dropped", f'DROP INDEX "{gone}"')
         for added in wanted.keys() - there:
-            self._make_index(layout.collection, wanted[added])
+            self._make_index(collection, added, wanted[added])
 
     def _index_names(self, table: str) -> Iterator[str]:
         wanted = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
         return (name for (name,) in self._connection.execute(wanted, (table,)))
 
-    def _make_index(self, collection: Collection, index: sa.Index) -> None:
+    def _make_index(self, collection: Collection, name: str, statement: str) -> None:
         try:
-            self._apply(collection, f"index {index.name} made", ddl(index))
+            self._apply(collection, f"index {name} made", statement)
         except sqlite3.IntegrityError:
             raise InvalidRecord(
-                f"{collection.name}: what is stored does not meet the new constraint {index.name}: "
+                f"{collection.name}: what is stored does not meet the new constraint {name}: "
                 "some records have equal values there"
             ) from None
 
@@ -209,6 +207,27 @@ class Migration:
                     f"{name}: what is stored refers to {check[2]} that are not stored, so the new "
                     "reference cannot be declared"
                 )
+
+
+@lru_cache(maxsize=8)
+def _statements(collections: tuple[Collection, ...]) -> Mapping[str, _Made]:
+    """What makes *collections*, by name; kept, for a process may make many keeps of one kind."""
+    engine, peers, metadata = SqliteEngine(), {c.name: c for c in collections}, sa.MetaData()
+    layouts = [Layout(c, engine, peers, metadata) for c in collections]
+    return {
+        layout.collection.name: _Made(
+            ddl(layout.table), {str(index.name): ddl(index) for index in layout.indexes}
+        )
+        for layout in layouts
+    }
+
+
+def _referred(collection: Collection, peers: Peers) -> sa.MetaData:
+    """Of *peers*, the tables that foreign keys of *collection* have to find."""
+    metadata, engine = sa.MetaData(), SqliteEngine()
+    for name in {reference.to for reference in collection.references} & peers.keys():
+        Layout(peers[name], engine, metadata=metadata)
+    return metadata
 
 
 def _restricted(collection: Collection, common: Sequence[Any]) -> dict[str, Any]:

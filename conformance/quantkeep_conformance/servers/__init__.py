@@ -10,16 +10,17 @@ For each server, in this order:
 5. :class:`ServerUnavailable`: a failure, never a skip.
 
 Servers listen on free loopback ports, keep their data in a scratch folder (in memory where that is
-possible, or in ``QUANTKEEP_TEST_SCRATCH``), and die with the process that started them. They run
-with the durability settings of production, since tests kill them.
+possible, or in ``QUANTKEEP_TEST_SCRATCH``), and die with the process that started them; the folder
+of one that was killed is removed by the next. They run with the durability settings of production,
+since tests kill them.
 
 ``python -m quantkeep_conformance.servers NAME -- COMMAND ...`` starts one for a command, with its
 URL in place of each ``{url}``.
 """
 
+from quantkeep_conformance.servers._folders import ENVIRONMENT
 from quantkeep_conformance.servers._postgresql import find_postgresql, postgresql
 from quantkeep_conformance.servers._process import (
-    ENVIRONMENT,
     Process,
     Server,
     ServerUnavailable,

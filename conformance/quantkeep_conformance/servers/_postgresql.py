@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from quantkeep import Durability
+from quantkeep_conformance.servers._folders import ENVIRONMENT, scratch
 from quantkeep_conformance.servers._process import (
-    ENVIRONMENT,
     Process,
     Server,
     ServerUnavailable,
@@ -20,7 +20,6 @@ from quantkeep_conformance.servers._process import (
     Weakness,
     free_port,
     named_by_environment,
-    scratch,
     wheel,
 )
 
@@ -55,7 +54,7 @@ def postgresql(settings: Settings | None = None) -> Iterator[Server]:
     if not settings and (url := named_by_environment("postgresql")):
         yield Server(url)
         return
-    with scratch("quantkeep-pg-") as root:
+    with scratch("pg") as root:
         process, port = _postgresql_in(root, find_postgresql(), settings or {})
         process.start()
         try:
@@ -88,7 +87,8 @@ def _postgresql_in(root: Path, binaries: Path, settings: Mapping[str, str]) -> t
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": str(root),
         "max_connections": "100",
-        **_small_shared_memory(),
+        # In the data folder, and gone with it: other kinds outlive a server that is killed.
+        "dynamic_shared_memory_type": "mmap",
         **settings,
     }
     command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port)]
@@ -116,12 +116,6 @@ def _made(initdb: list[str | Path], environment: dict[str, str], demote: dict[st
         raise ServerUnavailable(f"{initdb[0]} cannot be run: {error}") from error
     if done.returncode:
         raise ServerUnavailable(f"initdb: {done.stderr[-2000:]}")
-
-
-def _small_shared_memory() -> dict[str, str]:
-    """A container's /dev/shm may be tiny: then keep dynamic shared memory in the data folder."""
-    tiny = Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free < 32 << 20
-    return {"dynamic_shared_memory_type": "mmap"} if tiny else {}
 
 
 def _pidfile_says_ready(data: Path) -> Callable[[subprocess.Popen[bytes]], bool]:

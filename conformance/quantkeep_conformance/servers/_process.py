@@ -5,21 +5,19 @@ import ctypes
 import importlib.util
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from quantkeep import Durability
+from quantkeep_conformance.servers._folders import ENVIRONMENT
 
-ENVIRONMENT: Final = "QUANTKEEP_TEST_"
 _PR_SET_PDEATHSIG: Final = 1
 _PORTS: Final = random.SystemRandom()  # no test's seed may lead two of them to one port
 
@@ -199,26 +197,6 @@ def _is_free(port: int) -> bool:
         probe.bind(("127.0.0.1", port))
         return True
     return False
-
-
-@contextlib.contextmanager
-def scratch(prefix: str) -> Iterator[Path]:
-    """A folder that another user may traverse to: pytest's ``tmp_path`` lies below a 0700 one."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_scratch_base()))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _scratch_base() -> str | None:
-    if given := os.environ.get(f"{ENVIRONMENT}SCRATCH"):
-        return given
-    for base in ("/dev/shm", "/tmp", "/var/tmp"):
-        writable = Path(base).is_dir() and os.access(base, os.W_OK | os.X_OK)
-        if writable and shutil.disk_usage(base).free > 512 << 20:
-            return base
-    return None
 
 
 def wheel(package: str) -> Path | None:

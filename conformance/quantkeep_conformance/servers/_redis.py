@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from quantkeep import Durability
+from quantkeep_conformance.servers._folders import ENVIRONMENT, scratch
 from quantkeep_conformance.servers._process import (
-    ENVIRONMENT,
     Process,
     Server,
     ServerUnavailable,
@@ -18,7 +18,6 @@ from quantkeep_conformance.servers._process import (
     Weakness,
     free_port,
     named_by_environment,
-    scratch,
     wheel,
 )
 
@@ -57,7 +56,7 @@ def redis(
     if port is None and not settings and (url := named_by_environment(kind)):
         yield Server(url)
         return
-    with scratch(f"quantkeep-{kind}-") as root:
+    with scratch(kind) as root:
         port = port or free_port()
         process = Process(_command(root, kind, port, settings or {}), root / "log", _ready(port))
         process.start()

@@ -11,13 +11,13 @@ from typing import Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
+from quantkeep_conformance.servers._folders import scratch
 from quantkeep_conformance.servers._process import (
     Process,
     Server,
     ServerUnavailable,
     free_port,
     named_by_environment,
-    scratch,
 )
 
 BUCKET: Final = "quantkeep"
@@ -39,7 +39,7 @@ def s3() -> Iterator[Server]:
                 f"no S3 here, for {module} is missing: set QUANTKEEP_TEST_S3_URL or "
                 "pip install 'quantkeep[servers]'"
             )
-    with scratch("quantkeep-s3-") as root:
+    with scratch("s3") as root:
         process, url = _moto_in(root)
         process.start()
         try:

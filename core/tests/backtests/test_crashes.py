@@ -4,10 +4,7 @@ Whatever is found afterwards is a whole result, old or new, or none; nothing hal
 left behind is found by gc, and the next save goes through.
 """
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import module_from_spec, spec_from_file_location
@@ -42,15 +39,15 @@ def place(tmp_path) -> str:
 
 
 @pytest.fixture
-def run(place) -> Callable[..., int]:
+def run(place, forked) -> Callable[..., int]:
     """Runs the worker; its exit code."""
 
     def start(*arguments: object, die_at: str = "") -> int:
         point, _, nth = die_at.partition("@")
         armed = f"{point}=kill@{nth or 1}" if point else ""
-        environment = {**os.environ, "QUANTKEEP_FAILPOINTS": armed}
-        command = [sys.executable, str(WORKER), place, *map(str, arguments)]
-        return subprocess.run(command, env=environment, check=False, timeout=280).returncode
+        process = forked(WORKER.read_text(encoding="utf-8"), place, *arguments, armed=armed)
+        process.join(280)
+        return process.exitcode
 
     return start
 

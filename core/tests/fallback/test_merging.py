@@ -1,6 +1,5 @@
 """What was written to a fallback comes back: all of it, once, over nobody's head."""
 
-import os
 import random
 import shutil
 import signal
@@ -234,19 +233,8 @@ MERGE = "import sys, quantkeep; quantkeep.merge(sys.argv[1], sys.argv[2])"
 STEPS = ("merging.commit", "merging.committed", "merging.clear", "merging.cleared")
 
 
-def merged_and_killed(site, failpoints):
-    return subprocess.run(
-        [sys.executable, "-c", MERGE, site.fallback, site.primary],
-        env={**os.environ, "QUANTKEEP_FAILPOINTS": failpoints},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-
-
 @pytest.mark.parametrize("step", STEPS)
-def test_it_may_be_killed_at_every_step(site, outage, step):
+def test_it_may_be_killed_at_every_step(site, outage, step, forked):
     session = outage.sessions.start("bot", mode="paper")
     outage.tape.append([site.point(n) for n in range(3, 9)])
     outage.tape.append([site.trade(uid) for uid in "abc"])
@@ -255,9 +243,10 @@ def test_it_may_be_killed_at_every_step(site, outage, step):
     session.stop()
     struck = 0
     for nth in random.Random(step).sample(range(1, 9), 4):
-        ended = merged_and_killed(site, f"{step}=kill@{nth}")
-        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-        struck += ended.returncode != 0
+        merging = forked(MERGE, site.fallback, site.primary, armed=f"{step}=kill@{nth}")
+        merging.join(280)
+        assert merging.exitcode in (0, -signal.SIGKILL)
+        struck += merging.exitcode != 0
     assert struck
     assert site.merge().complete
     with site.look() as keep:

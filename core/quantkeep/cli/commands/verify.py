@@ -1,7 +1,8 @@
 """``quantkeep verify``: is everything there as it was written?"""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from itertools import groupby
 from typing import Final
 
@@ -91,7 +92,8 @@ def _verified(url: str | None, *, deep: bool) -> list[Check]:
     try:
         with stored_keep(url) as keep:
             for part in keep.parts:
-                checks.extend(_records(part, each) for each in part.collections.values())
+                sizes = cache(part.backend.sizes)  # takes long with some engines
+                checks.extend(_records(part, each, sizes) for each in part.collections.values())
                 checks.append(_engine(part, deep=deep))
                 if deep:
                     checks.append(_blobs(part))
@@ -130,7 +132,7 @@ def _verify_blob(blobs: Blobs, ref: BlobRef, check: Check) -> None:
         check.add(sentence(error))
 
 
-def _records(part: Part, collection: Collection) -> Check:
+def _records(part: Part, collection: Collection, sizes: Callable[[], Mapping[str, int]]) -> Check:
     check = Check(collection.name)
     try:
         # heads before rows: what is appended meanwhile lies beyond them, and is no problem
@@ -138,7 +140,7 @@ def _records(part: Part, collection: Collection) -> Check:
         rows = counted(
             part.backend.scan(collection, Query()),
             collection.name,
-            part.backend.sizes().get(collection.name),
+            sizes().get(collection.name),
         )
         read = _digested(collection, rows, check)
         if collection.log and collection.name not in SPARSE:

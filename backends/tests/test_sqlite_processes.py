@@ -1,21 +1,16 @@
 """Several processes on one file: nothing lost, nothing doubled, nobody told that it is locked."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import sqlite3
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal
 
 import pytest
 
@@ -87,92 +82,15 @@ TASKS: dict[str, Callable[[Keep, int, int], None]] = {
 }
 
 
-class Child:
-    """A process that does a task, from outside."""
-
-    def __init__(self, forks: socket.socket, *told: str) -> None:
-        self._forks = forks
-        ends = [os.pipe() for _ in range(3)]
-        theirs = [ends[0][0], ends[1][1], ends[2][1]]
-        socket.send_fds(forks, [json.dumps(told).encode()], theirs)
-        for end in theirs:
-            os.close(end)
-        self.stdin = os.fdopen(ends[0][1], "w")
-        self.stdout, self.stderr = os.fdopen(ends[1][0]), os.fdopen(ends[2][0])
-        self._id = json.loads(forks.recv(100))
-        self.returncode: int | None = None
-
-    def communicate(self, said: str = "") -> tuple[str, str]:
-        """What it says until it ends."""
-        with contextlib.suppress(BrokenPipeError), self.stdin:
-            self.stdin.write(said)
-            self.stdin.flush()
-        with self.stdout, self.stderr:
-            told = self.stdout.read(), self.stderr.read()
-        self._forks.send(json.dumps(self._id).encode())
-        self.returncode = os.waitstatus_to_exitcode(json.loads(self._forks.recv(100)))
-        return told
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[socket.socket]:
-    """A process that has imported everything, and forks others: in a tenth of the time."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        command = [sys.executable, __file__, str(theirs.fileno())]
-        with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
-            theirs.close()
-            yield ours
-            ours.close()
-            assert process.wait() == 0
-
-
 @pytest.fixture
-def child(forks: socket.socket) -> Callable[..., Child]:
+def child(program: Callable[..., Any]) -> Callable[..., Any]:
     """Begins a child, which opens the keep; it does its task once it is told a line."""
+    text = Path(__file__).read_text(encoding="utf-8")
 
-    def child(path: Path, task: str, writer: int, times: int, failpoints: str = "") -> Child:
-        return Child(forks, str(path), task, str(writer), str(times), failpoints)
+    def child(path: Path, task: str, writer: int, times: int, failpoints: str = "") -> Any:
+        return program(text, path, task, writer, times, failpoints)
 
     return child
-
-
-def main(forks: socket.socket) -> None:
-    """Fork a child for each request that comes with files, wait for one for each without."""
-    with tempfile.TemporaryDirectory() as folder:
-        opened(f"{folder}/imports.db").close()
-    while True:
-        said, files, _, _ = socket.recv_fds(forks, 10_000, 3)
-        if not said:
-            return
-        if not files:
-            _, status = os.waitpid(json.loads(said), 0)
-            forks.send(json.dumps(status).encode())
-            continue
-        child = os.fork()
-        if not child:
-            become(forks, files, json.loads(said))
-        for file in files:
-            os.close(file)
-        forks.send(json.dumps(child).encode())
-
-
-def become(forks: socket.socket, files: list[int], told: list[str]) -> NoReturn:
-    """Be the child, and end as one."""
-    forks.close()
-    code = 1
-    try:
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-            os.close(file)
-        work(*told)
-        code = 0
-    except BaseException:  # whatever it is, a fork must not go on as its parent would
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def work(path: str, task: str, writer: str, times: str, armed: str) -> None:
@@ -184,7 +102,7 @@ def work(path: str, task: str, writer: str, times: str, armed: str) -> None:
     keep.close()
 
 
-def together(children: list[Child]) -> list[str]:
+def together(children: list[Any]) -> list[str]:
     """What each said, after all began at one moment and ended well."""
     for each in children:
         assert each.stdout.readline() == "ready\n", each.stderr.read()
@@ -390,4 +308,4 @@ def test_killed_while_the_keep_is_made(child, survivors, point):
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    work(*sys.argv[1:])

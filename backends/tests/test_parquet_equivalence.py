@@ -19,7 +19,7 @@ from quantkeep.hosts import Hosts
 from quantkeep.query import Measure, Per, Query, Tally, Where
 from quantkeep_backends._files.local import LocalFiles
 from quantkeep_backends.memory import MemoryBackend
-from quantkeep_backends.parquet import _bulk, _compaction, _segments
+from quantkeep_backends.parquet import _bulk, _compaction, _segments, _units
 from quantkeep_backends.parquet._opening import LOCAL
 from quantkeep_backends.parquet.backend import ParquetBackend
 
@@ -79,6 +79,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything in segments of a few rows."""
     monkeypatch.setattr(_bulk, "LARGE", 3)
     monkeypatch.setattr(_segments, "GROUP_ROWS", 4)
+    monkeypatch.setattr(_units, "NEWEST_ROWS", 0)
     for module in (_segments, _compaction):
         monkeypatch.setattr(module, "SEGMENT_ROWS", 12)
 

@@ -15,6 +15,13 @@ import pyarrow.compute as pc
 from quantkeep import arrow
 from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Kind, plain_decimal
+from quantkeep_backends.parquet._packed import (
+    is_packed,
+    is_single,
+    plain_schema,
+    repeated,
+    unpacked,
+)
 
 STAMPS: Final = ("revision", "created_at", "updated_at", "schema_version")
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
@@ -72,9 +79,20 @@ def _to_file(kind: Kind, values: Any, wanted: Any) -> Any:
 
 
 def permuted(table: pa.Table, places: Any) -> pa.Table:
-    """The rows of *table* at *places*, all of them in another order."""
-    columns = [c if c.null_count == len(c) else one(c).take(places) for c in table.columns]
-    return pa.Table.from_arrays(columns, schema=table.schema)
+    """The rows of *table* at *places*, all of them or some; without dictionaries."""
+    columns = [_taken(values, places) for values in table.columns]
+    return pa.Table.from_arrays(columns, schema=plain_schema(table.schema))
+
+
+def _taken(values: Any, places: Any) -> Any:
+    if values.null_count == len(values):
+        return unpacked(values.slice(0, len(places)))
+    if not is_packed(values):
+        return pc.take(one(values), places, boundscheck=False)
+    if is_single(values):
+        return repeated(values.slice(0, len(places)))
+    whole = one(values.unify_dictionaries())
+    return whole.dictionary.take(pc.take(whole.indices, places, boundscheck=False))
 
 
 # -- from files ------------------------------------------------------------------------------------
@@ -165,4 +183,6 @@ def _plain_decimals(values: Any) -> Any:
 
 def one(values: Any) -> Any:
     """A single array: where to put what is computed by row."""
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if not isinstance(values, pa.ChunkedArray):
+        return values
+    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()

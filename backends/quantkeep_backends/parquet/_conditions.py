@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from quantkeep import arrow
 from quantkeep.collection import Collection
 from quantkeep.columns import Column, Kind
-from quantkeep.query import Condition, Where, column_of
+from quantkeep.query import Condition, Operator, Where, column_of
 from quantkeep_backends.parquet._bounds import Bounds
 from quantkeep_backends.parquet._columns import STAMPS, canonical, stamp_names
 
@@ -90,6 +90,30 @@ def excluded(bounds: Mapping[str, Bounds], rows: int, conditions: Sequence[Where
         condition.column in bounds and _excludes(bounds[condition.column], rows, condition)
         for condition in conditions
     )
+
+
+def included(bounds: Mapping[str, Bounds], conditions: Sequence[Where]) -> bool:
+    """Whether every row within *bounds* is known to meet all of *conditions*."""
+    return all(c.column in bounds and _includes(bounds[c.column], c) for c in conditions)
+
+
+def _includes(bounds: Bounds, condition: Where) -> bool:
+    if bounds.nulls or bounds.least is None or condition.value is None:
+        return False
+    inverse = _INVERSE.get(condition.operator)
+    if inverse is None:
+        return False
+    return _excludes(bounds, 0, Where(condition.column, inverse, condition.value))
+
+
+_INVERSE: Final[Mapping[str, Operator]] = {
+    "==": "!=",
+    "!=": "==",
+    "<": ">=",
+    "<=": ">",
+    ">": "<=",
+    ">=": "<",
+}
 
 
 def _excludes(bounds: Bounds, rows: int, condition: Where) -> bool:

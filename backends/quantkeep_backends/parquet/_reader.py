@@ -3,25 +3,23 @@
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from quantkeep.collection import Collection
 from quantkeep.errors import Corrupt
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends._files.proving import damaged
-from quantkeep_backends.parquet._bounds import Bounds, bounds_of_group
 from quantkeep_backends.parquet._columns import arranged
+from quantkeep_backends.parquet._footer import Footer
+from quantkeep_backends.parquet._packed import plain
 from quantkeep_backends.parquet._segments import Piece, Segment
 
-GROUP_LIMIT: Final = 1 << 20  # rows; more than a segment of ours has in a row group
-BYTES_LIMIT: Final = 4 << 30  # of a row group, by its footer, once it is unpacked
 _KEPT: Final = 32 << 20  # bytes of row groups, as they were read last
+_AT_ONCE: Final = 32 << 20  # bytes of a file
 
 
 class Reader:
@@ -35,7 +33,7 @@ class Reader:
         self._sizes: dict[tuple[Any, ...], int] = {}
         self._kept = 0
 
-    def footer(self, segment: Segment) -> "Footer":
+    def footer(self, segment: Segment) -> Footer:
         """What the file says of itself; read once."""
         with self._lock:
             known = self._footers.get(segment.path)
@@ -74,6 +72,19 @@ class Reader:
             oldest, _ = self._groups.popitem(last=False)
             self._kept -= self._sizes.pop(oldest)
 
+    def packed(self, segment: Segment, numbers: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Row groups, for who reads many of them and each once; of *columns*, those it has.
+
+        Texts that repeat are dictionaries (see :mod:`._packed`). Raises as :meth:`group`.
+        """
+        footer = self.footer(segment)
+        for number in numbers:
+            footer.check_budget(number)
+        return pa.concat_tables(
+            footer.decoded(self._window(segment, part), part, columns)
+            for part in _adjoining(segment, numbers)
+        )
+
     def rows(self, collection: Collection, segment: Segment, number: int) -> pa.Table:
         """A row group with the columns of *collection* and the stamps."""
         return arranged(collection, self.group(segment, number))
@@ -96,28 +107,34 @@ class Reader:
     def _read(self, segment: Segment, number: int, columns: Sequence[str] | None) -> pa.Table:
         footer = self.footer(segment)
         footer.check_budget(number)
-        piece = segment.pieces[number]
-        window = _Window(self.piece(segment, piece), piece.start, segment.size)
-        names = None
-        if columns is not None:
-            names = [name for name in columns if name in footer.names]
-        try:
-            with pq.ParquetFile(window, metadata=footer.metadata, pre_buffer=True) as file:
-                table: pa.Table = file.read_row_group(number, columns=names, use_threads=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise damaged(self._root(segment), f"it cannot be read ({error})") from None
-        if table.num_rows != footer.metadata.row_group(number).num_rows:
-            raise damaged(self._root(segment), "it has other rows than its footer says")
-        return table
+        return plain(footer.decoded(self._window(segment, [number]), [number], columns))
+
+    def _window(self, segment: Segment, numbers: Sequence[int]) -> "_Window":
+        """The bytes of row groups that adjoin each other.
+
+        What lies between them is not proved, nor does the footer, which is, point to it.
+        """
+        pieces = [segment.pieces[number] for number in numbers]
+        start = pieces[0].start
+        data = self._files.piece(segment.path, start, _end(pieces[-1]) - start)
+        if data is None:
+            raise self._gone(segment)
+        view = memoryview(data)
+        for piece in pieces:
+            self._prove(segment, piece, view[piece.start - start : _end(piece) - start])
+        return _Window(view, start, segment.size)
 
     def piece(self, segment: Segment, piece: Piece) -> bytes:
         """Some bytes of the file; raises :class:`Corrupt` if they are not what was written."""
         data = self._files.piece(segment.path, piece.start, piece.length)
         if data is None:
             raise self._gone(segment)
+        self._prove(segment, piece, data)
+        return data
+
+    def _prove(self, segment: Segment, piece: Piece, data: bytes | memoryview) -> None:
         if len(data) != piece.length or sha256(data).hexdigest() != piece.sha256:
             raise damaged(self._root(segment), "its content does not match its sha256")
-        return data
 
     def _root(self, segment: Segment) -> str:
         return f"{self._files.root}/{segment.path}"
@@ -126,60 +143,27 @@ class Reader:
         return damaged(self._root(segment), "it is gone")
 
 
-class Footer:
-    """Where the row groups of a segment are, and what is in them."""
+def _adjoining(segment: Segment, numbers: Sequence[int]) -> Iterator[list[int]]:
+    """*numbers* of row groups, those together that adjoin each other and are not too much."""
+    part = list[int]()
+    for number in numbers:
+        if part:
+            size = _end(segment.pieces[number]) - segment.pieces[part[0]].start
+            if number != part[-1] + 1 or size > _AT_ONCE:
+                yield part
+                part = []
+        part.append(number)
+    yield part
 
-    def __init__(self, segment: Segment, data: bytes, path: str) -> None:
-        self._segment = segment
-        self._path = path
-        try:
-            self.metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + data))
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(path, f"its footer cannot be read ({error})") from None
-        if self.metadata.num_row_groups != len(segment.pieces) - 1:
-            raise damaged(path, "it has other row groups than the log says")
 
-    @property
-    def groups(self) -> range:
-        """The numbers of the row groups."""
-        return range(self.metadata.num_row_groups)
-
-    @cached_property
-    def names(self) -> list[str]:
-        """The columns that the file has."""
-        return [*self.metadata.schema.names]
-
-    def check_budget(self, number: int) -> None:
-        """Refuse a row group that would fill the memory; raises :class:`Corrupt`."""
-        group = self.metadata.row_group(number)
-        if group.num_rows > GROUP_LIMIT or group.total_byte_size > BYTES_LIMIT:
-            raise damaged(
-                self._path,
-                f"row group {number} claims {group.num_rows:,} rows of {group.total_byte_size:,} "
-                "bytes, more than is ever written; it was not unpacked",
-            )
-
-    def rows(self, number: int) -> int:
-        """How many rows a row group has."""
-        count: int = self.metadata.row_group(number).num_rows
-        return count
-
-    def bounds(self, collection: Collection, number: int) -> dict[str, Bounds]:
-        """What lies between which values in a row group, of the columns of which that is known."""
-        known = self._known.get(number)
-        if known is None:
-            known = self._known[number] = bounds_of_group(collection, self.metadata, number)
-        return known
-
-    @cached_property
-    def _known(self) -> dict[int, dict[str, Bounds]]:
-        return {}
+def _end(piece: Piece) -> int:
+    return piece.start + piece.length
 
 
 class _Window(io.RawIOBase):
     """A file of which one piece alone can be read."""
 
-    def __init__(self, data: bytes, start: int, size: int) -> None:
+    def __init__(self, data: memoryview, start: int, size: int) -> None:
         self._data, self._start, self._size = data, start, size
         self._at = 0
 
@@ -196,7 +180,7 @@ class _Window(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def read(self, count: int = -1) -> bytes:
+    def read(self, count: int = -1) -> memoryview:
         start = self._at - self._start
         if start < 0 or count < 0 or start + count > len(self._data):
             raise ValueError("it points outside of its row group")

@@ -3,19 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import chain, islice
+from typing import Any
 
 import attrs
 import pyarrow as pa
 
 from quantkeep import arrow
 from quantkeep.collection import Collection, Key, StoredRow
-from quantkeep.query import Query, Rows, column_of, sort_key
-from quantkeep_backends.parquet._columns import stored_rows, table_of
+from quantkeep.query import Query, Rows, Where, column_of, sort_key
+from quantkeep_backends.parquet._columns import file_schema, one, stored_rows, table_of
 from quantkeep_backends.parquet._conditions import EXACT, split
+from quantkeep_backends.parquet._order import can_sort, ordering_of
+from quantkeep_backends.parquet._packed import nulls
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._segments import Segment
 from quantkeep_backends.parquet._shelf import segment_rows
-from quantkeep_backends.parquet._sweep import can_sort, ordering_of, sweep
+from quantkeep_backends.parquet._sweep import sweep
 from quantkeep_backends.parquet._units import Asked, Ordering
 
 
@@ -90,20 +93,33 @@ class View:
         for row in held:
             self.collection.verify(row)
         tables = [table_of(self.collection, held)] if held else []
-        found = sweep(self._asked(query, ordering), self.reader, self.segments, tables)
+        asked = attrs.evolve(self._asked(query, ordering), schema=self._shown(query, ordering))
+        found = sweep(asked, self.reader, self.segments, tables)
         return self._batches(query, found, batch_rows)
+
+    def _shown(self, query: Query, ordering: Ordering) -> pa.Schema:
+        """The columns of a file that are shown, and those that decide what is."""
+        schema = file_schema(self.collection)
+        said = {c.column for c in query.where if isinstance(c, Where)} | {n for n, _ in ordering}
+        shown = len(self.collection.columns) + len(arrow.ENVELOPE)
+        others = said - {*self.collection.places, *arrow.ENVELOPE}
+        return schema if others else pa.schema([*schema][:shown], schema.metadata)
 
     def _batches(
         self, query: Query, found: Iterator[pa.Table], batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         wanted = arrow.schema(self.collection, envelope=arrow.ENVELOPE)
-        places = [*range(len(self.collection.columns) + 1)]
         if query.take == "last":
             found = _backwards(found)
         for table in found:
-            shown = table.select(places).cast(wanted) if table.num_rows else None
-            if shown is not None:
-                yield from shown.combine_chunks().to_batches(max_chunksize=batch_rows)
+            columns = [_contiguous(values) for values in table.columns[: len(wanted)]]
+            shown = pa.Table.from_arrays(columns, schema=wanted)
+            yield from shown.to_batches(max_chunksize=batch_rows)
+
+
+def _contiguous(values: Any) -> Any:
+    """A single array, so that batches are as large as they may be."""
+    return nulls(len(values), values.type) if values.null_count == len(values) else one(values)
 
 
 def _parts(tables: Iterator[pa.Table], rows: int = 4_096) -> Iterator[pa.Table]:

@@ -6,42 +6,20 @@ one can be handed out. A limit stops it, so the newest rows are read from the ne
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from quantkeep.ahead import THREADS, begun, threads
-from quantkeep.collection import Collection
-from quantkeep.columns import Kind, Scalar
-from quantkeep.query import Query, column_of
-from quantkeep_backends.parquet._columns import arranged, is_constant, keys_of, permuted
-from quantkeep_backends.parquet._conditions import EXACT, mask, values_of
+from quantkeep_backends.parquet._columns import arranged, file_schema, keys_of
+from quantkeep_backends.parquet._conditions import mask
+from quantkeep_backends.parquet._order import beyond, in_order, split_at
+from quantkeep_backends.parquet._packed import nulls
 from quantkeep_backends.parquet._reader import Reader
 from quantkeep_backends.parquet._segments import Segment
-from quantkeep_backends.parquet._units import (
-    Asked,
-    Ordering,
-    Unit,
-    begin_of,
-    groups_of,
-    is_past,
-    sort,
-)
+from quantkeep_backends.parquet._units import Asked, Unit, begin_of, groups_of, is_past, sort
 
 _MANY: Final = 50_000  # rows that are sorted without a thought
-_SORTED: Final = EXACT | {Kind.REAL}
-
-
-def ordering_of(collection: Collection, query: Query) -> Ordering:
-    """The order in which rows are found: backwards, where the last are wanted."""
-    flip = query.take == "last"
-    return [(name, down != flip) for name, down in query.ordering(collection)]
-
-
-def can_sort(collection: Collection, ordering: Ordering) -> bool:
-    """Whether Arrow sorts these columns as queries do."""
-    return all(column_of(collection, name).kind in _SORTED for name, _ in ordering)
 
 
 def sweep(
@@ -66,7 +44,7 @@ def sweep(
                 continue
             ready, waiting = _parted(asked, waiting, units) if waiting else (None, [])
             if ready is not None:
-                ready = in_order(asked, ready).slice(0, left)
+                ready = ready.slice(0, left)
                 left = None if left is None else left - ready.num_rows
                 yield ready
 
@@ -81,20 +59,19 @@ def _cut(waiting: list[pa.Table], asked: Asked, left: int | None) -> list[pa.Tab
 def _parted(
     asked: Asked, waiting: list[pa.Table], units: Sequence[Unit]
 ) -> tuple[pa.Table | None, list[pa.Table]]:
-    """The rows that come before everything that is not loaded yet, and the others."""
-    table = waiting[0] if len(waiting) == 1 else pa.concat_tables(waiting)
-    if not units:
-        return table, []
-    bound = units[0].bound
-    if not bound:
+    """The rows that come before everything that is not loaded yet, and the others.
+
+    Each table in *waiting* is in order, and so are those that are given back.
+    """
+    bound = [part[1] if part[0] else None for part in units[0].bound] if units else None
+    if bound == []:
         return None, waiting
-    before = beyond(asked, table, [p[1] if p[0] else None for p in bound], turned=True)
-    count = pc.sum(before).as_py() or 0
-    if not count:
-        return None, waiting
-    if count == table.num_rows:
-        return table, []
-    return table.filter(before), [table.filter(pc.invert(before))]
+    parts = [(table, None) if bound is None else split_at(asked, table, bound) for table in waiting]
+    ready = [before for before, _ in parts if before is not None]
+    others = [behind for _, behind in parts if behind is not None]
+    if len(ready) > 1:
+        return in_order(asked, pa.concat_tables(ready)), others
+    return (ready[0] if ready else None), others
 
 
 class _Loader:
@@ -108,6 +85,7 @@ class _Loader:
         self._reader = reader
         self._units = units
         self._ahead = THREADS if asked.limit is None else 0
+        self._schema = asked.schema or file_schema(asked.collection)
         self._pool = threads()
         self._begun: dict[int, Future[pa.Table | None]] = {}
 
@@ -122,12 +100,16 @@ class _Loader:
         self._open()
         if not self._units:
             return None
+        if self._ahead and len(self._units) > 1:
+            self._begin(self._units[: self._ahead + 1])
         unit = self._units.pop(0)
         future = self._begun.pop(id(unit), None)
-        for later in self._units[: self._ahead]:
-            if id(later) not in self._begun:
-                self._begun[id(later)] = begun(self._pool, self._loaded, later)
         return self._loaded(unit) if future is None else future.result()
+
+    def _begin(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            if id(unit) not in self._begun:
+                self._begun[id(unit)] = begun(self._pool, self._loaded, unit)
 
     def _open(self) -> None:
         """Let the first units be row groups or tables."""
@@ -139,45 +121,41 @@ class _Loader:
             sort(self._asked, self._units)
 
     def _loaded(self, unit: Unit) -> pa.Table | None:
+        """The rows of *unit* that are asked for, in order."""
         asked = self._asked
+        if unit.whole:
+            return in_order(asked, self._packed(unit))
+        chosen = [
+            found
+            for table in self._tables(unit)
+            if (found := _chosen(asked, table.select(self._schema.names), unit)) is not None
+        ]
+        return in_order(asked, pa.concat_tables(chosen)) if chosen else None
+
+    def _tables(self, unit: Unit) -> Iterator[pa.Table]:
+        collection = self._asked.collection
         if unit.table is not None:
-            return _chosen(asked, arranged(asked.collection, unit.table), unit)
+            yield arranged(collection, unit.table)
+        for number in unit.groups:
+            assert unit.segment is not None
+            yield self._reader.rows(collection, unit.segment, number)
+
+    def _packed(self, unit: Unit) -> pa.Table:
+        """All rows of *unit*, of an older file perhaps, with the columns that are to be read."""
         assert unit.segment is not None
-        tables = [self._reader.rows(asked.collection, unit.segment, n) for n in unit.groups]
-        found = [t for table in tables if (t := _chosen(asked, table, unit)) is not None]
-        if len(found) < 2:
-            return found[0] if found else None
-        return in_order(asked, pa.concat_tables(found))
-
-
-def beyond(asked: Asked, table: pa.Table, place: Sequence[Scalar], *, turned: bool) -> Any:
-    """Which rows come after *place* in the order (*turned*: before it)."""
-    found: Any = None
-    same: Any = None
-    for (name, down), scalar in zip(asked.ordering, place, strict=False):
-        values = values_of(asked.collection, table, name)
-        further = _further(values, scalar, up=down == turned)
-        equal = pc.is_null(values) if scalar is None else pc.fill_null(
-            pc.equal(values, pa.scalar(scalar, values.type)), False
-        )  # fmt: skip
-        found = further if found is None else pc.or_(found, pc.and_(same, further))
-        same = equal if same is None else pc.and_(same, equal)
-    return found
-
-
-def _further(values: Any, scalar: Scalar, *, up: bool) -> Any:
-    """Which values are greater than *scalar* (*up*), or less; null is less than everything."""
-    if scalar is None:
-        return pc.is_valid(values) if up else pc.and_(pc.is_valid(values), pc.is_null(values))
-    than = pa.scalar(scalar, values.type)
-    return pc.fill_null((pc.greater if up else pc.less)(values, than), not up)
-
-
-# -- rows ------------------------------------------------------------------------------------------
+        schema = self._schema
+        table = self._reader.packed(unit.segment, unit.groups, schema.names)
+        known = {*table.column_names}
+        columns = [
+            table.column(f.name) if f.name in known else nulls(table.num_rows, f.type)
+            for f in schema
+        ]
+        fields = [f.with_type(values.type) for f, values in zip(schema, columns, strict=True)]
+        return pa.Table.from_arrays(columns, schema=pa.schema(fields, schema.metadata))
 
 
 def _chosen(asked: Asked, table: pa.Table, unit: Unit) -> pa.Table | None:
-    """The rows of *table* that are asked for, in order."""
+    """The rows of *table* that are asked for."""
     meets = mask(asked.collection, table, asked.where)
     if meets is not None:
         table = table.filter(meets)
@@ -187,40 +165,3 @@ def _chosen(asked: Asked, table: pa.Table, unit: Unit) -> pa.Table | None:
         there = [key not in asked.gone for key in keys_of(asked.collection, table)]
         table = table.filter(pa.array(there, pa.bool_()))
     return table if table.num_rows else None
-
-
-def in_order(asked: Asked, table: pa.Table) -> pa.Table:
-    """*table*, sorted."""
-    fixed = {c.column for c in asked.where if c.operator == "=="}
-    fixed.update(
-        name for name, _ in asked.ordering if is_constant(values_of(asked.collection, table, name))
-    )
-    arrays, keys = list[Any](), list[tuple[str, str]]()
-    for name, down in asked.ordering:
-        if name not in fixed:
-            for values in _sortable(asked, table, name):
-                keys.append((str(len(arrays)), "descending" if down else "ascending"))
-                arrays.append(values)
-    if not keys or (len(keys) == 1 and _is_sorted(arrays[0], down=keys[0][1] == "descending")):
-        return table
-    columns = pa.Table.from_arrays(arrays, names=[name for name, _ in keys])
-    return permuted(table, pc.sort_indices(columns, sort_keys=keys))
-
-
-def _sortable(asked: Asked, table: pa.Table, name: str) -> Iterator[Any]:
-    """Columns that together sort as queries do: null before all else, NaN behind."""
-    values = values_of(asked.collection, table, name)
-    if values.null_count:
-        yield pc.is_valid(values).cast(pa.int8())
-    if pa.types.is_floating(values.type):
-        yield pc.fill_null(pc.is_nan(values), False).cast(pa.int8())
-    yield values
-
-
-def _is_sorted(values: Any, *, down: bool) -> bool:
-    if values.null_count or not pa.types.is_integer(values.type):
-        return False
-    flat = pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
-    first, second = flat.slice(0, max(len(flat) - 1, 0)), flat.slice(1)
-    compared = (pc.greater_equal if down else pc.less_equal)(first, second)
-    return pc.all(compared).as_py() is not False

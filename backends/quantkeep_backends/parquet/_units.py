@@ -1,6 +1,7 @@
 """What a sweep loads together: segments, their row groups, and where each begins in the order."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import attrs
@@ -10,9 +11,10 @@ from quantkeep.collection import Collection, Key
 from quantkeep.columns import Scalar
 from quantkeep.query import Where
 from quantkeep_backends.parquet._bounds import Bounds
-from quantkeep_backends.parquet._conditions import excluded
-from quantkeep_backends.parquet._reader import Footer, Reader
-from quantkeep_backends.parquet._segments import Segment
+from quantkeep_backends.parquet._conditions import excluded, included
+from quantkeep_backends.parquet._footer import Footer
+from quantkeep_backends.parquet._reader import Reader
+from quantkeep_backends.parquet._segments import NEWEST_ROWS, Segment
 
 Ordering = Sequence[tuple[str, bool]]  # column, descending
 Part = tuple[int, Any]
@@ -26,12 +28,14 @@ class Unit:
     Attributes:
         bound: no row comes before it in the order; of the first columns of the order, as many as
             are known.
+        whole: every row is asked for, of a segment that is not small: it is read for this alone.
     """
 
     bound: tuple[Part, ...]
     segment: Segment | None = None
     groups: Sequence[int] = ()
     table: pa.Table | None = None
+    whole: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -50,6 +54,7 @@ class Asked:
         limit: rows that are wanted at most, if no further condition takes some of them away.
         after: the cursor to go on behind.
         gone: keys that were deleted.
+        schema: the columns that are to be read, of those of a file; ``None``: all of them.
     """
 
     collection: Collection
@@ -58,6 +63,7 @@ class Asked:
     limit: int | None = None
     after: Sequence[Scalar] | None = None
     gone: Mapping[Key, int] = attrs.field(factory=dict)
+    schema: pa.Schema | None = None
 
     @property
     def down(self) -> bool:
@@ -67,41 +73,57 @@ class Asked:
 
 def groups_of(asked: Asked, reader: Reader, segment: Segment) -> Iterator[Unit]:
     """The row groups of *segment* that may have rows which are asked for."""
-    footer = reader.footer(segment)
+    footer, whole = reader.footer(segment), _is_whole(asked, segment)
     found = [
-        Unit(begin_of(asked, bounds), segment, (number,))
+        Unit(begin_of(asked, bounds), segment, (number,), whole=whole)
         for number in footer.groups
         if not is_past(
             asked, bounds := footer.bounds(asked.collection, number), footer.rows(number)
         )
     ]
-    if len(found) > 1 and asked.limit is None and _is_interleaved(asked, footer, segment):
-        first = max if asked.down else min
-        yield Unit(first(u.bound for u in found), segment, [u.groups[0] for u in found])
-    else:
-        yield from found
+    return iter(found) if asked.limit is not None else _joined(asked, footer, found)
 
 
-def _is_interleaved(asked: Asked, footer: Footer, segment: Segment) -> bool:
-    """Whether its row groups lie across each other in the order that is asked for.
+def _joined(asked: Asked, footer: Footer, found: Sequence[Unit]) -> Iterator[Unit]:
+    """*found*, those of one stream together that lie across each other in the order.
 
-    To sort them together is then cheaper than to merge them.
+    To sort them is then cheaper than to merge them.
     """
-    leading = (n for n, _ in asked.ordering if not _is_single(segment.bounds.get(n)))
-    name = next(leading, "")
-    spans = [_span(footer.bounds(asked.collection, n).get(name)) for n in footer.groups]
-    return sum(spans) > 2 * _span(segment.bounds.get(name)) > 0
+    for _, alike in groupby(found, key=lambda unit: unit.bound[:-1]):
+        units = [*alike]
+        if len(units) > 1 and _is_interleaved(asked, footer, units):
+            bound = (max if asked.down else min)(unit.bound for unit in units)
+            groups = [unit.groups[0] for unit in units]
+            yield attrs.evolve(units[0], bound=bound, groups=groups)
+        else:
+            yield from units
 
 
-def _is_single(bounds: Bounds | None) -> bool:
-    return bounds is not None and not bounds.nulls and bounds.least == bounds.greatest
+def _is_whole(asked: Asked, segment: Segment) -> bool:
+    """Whether every row of *segment* is asked for, and these are more than one keeps at hand."""
+    return (
+        segment.rows > NEWEST_ROWS
+        and asked.limit is None
+        and asked.after is None
+        and included(segment.bounds, asked.where)
+        and not any(map(segment.may_have, asked.gone))
+    )
 
 
-def _span(bounds: Bounds | None) -> int:
-    """How far apart the ends are, in a column of integers."""
-    if bounds is None or not isinstance(bounds.least, int) or not isinstance(bounds.greatest, int):
-        return 0
-    return bounds.greatest - bounds.least
+def _is_interleaved(asked: Asked, footer: Footer, units: Sequence[Unit]) -> bool:
+    """Whether each of *units* reaches over many others, in a column of integers."""
+    place = len(units[0].bound) - 1
+    if place < 0:
+        return False
+    name, _ = asked.ordering[place]
+    spans = list[tuple[int, int]]()
+    for unit in units:
+        bounds = footer.bounds(asked.collection, unit.groups[0])[name]
+        if not isinstance(bounds.least, int) or not isinstance(bounds.greatest, int):
+            return False
+        spans.append((bounds.least, bounds.greatest))
+    whole = max(last for _, last in spans) - min(first for first, _ in spans)
+    return sum(last - first for first, last in spans) > 2 * whole > 0
 
 
 def sort(asked: Asked, units: list[Unit]) -> None:

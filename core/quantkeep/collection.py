@@ -105,6 +105,11 @@ class Collection:
             raise InvalidRecord(f"{self.name!r} cannot name a collection: use a plain identifier")
         if self.log == bool(self.key):
             raise InvalidRecord(f"{self.name}: a log has no key of its own, all others have one")
+        if self.log and "revision" in self.places:
+            raise InvalidRecord(
+                f"{self.name}.revision: entries of a log are known by the revision that the store "
+                "gives them: call the field otherwise"
+            )
         groups = (self.key, self.stream, self.identity, *self.unique)
         for name in (n for group in groups for n in group):
             self.column(name)

@@ -254,6 +254,7 @@ def _columns(
 ) -> tuple[tuple[Column, ...], dict[str, dict[str, Any]]]:
     """The columns of *cls*, and what their fields say; no NaN identifies, for it equals nothing."""
     hints = typing.get_type_hints(cls)
+    _check_envelope(cls)
     said = {
         f.name: dict(f.metadata.get(_METADATA, {}))
         for f in attrs.fields(cls)
@@ -263,6 +264,16 @@ def _columns(
         if name in identifying and _understood(hints[name])[0] is Kind.REAL:
             more["finite"] = True
     return tuple(_column(name, hints[name], s) for name, s in said.items()), said
+
+
+def _check_envelope(cls: type[Record]) -> None:
+    """Refuse a field that nothing would be stored of."""
+    own = (c for c in cls.__mro__ if c is not Record)
+    if any("envelope" in vars(c).get("__annotations__", ()) for c in own):
+        raise InvalidRecord(
+            f"{cls.__name__}.envelope: what the store says of a record is called so: call the "
+            "field otherwise"
+        )
 
 
 def _column(name: str, annotation: Any, said: dict[str, Any]) -> Column:

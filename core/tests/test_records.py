@@ -122,6 +122,23 @@ def test_declarations_that_contradict_themselves_are_refused() -> None:
         declare(key=("b",))
     with pytest.raises(InvalidRecord, match="cannot name a collection"):
         declare("../../etc", key=("a",))
+    with pytest.raises(InvalidRecord, match=r"things\.revision: entries of a log are known by"):
+
+        @record("things", log=True)
+        class Numbered(Record):
+            """An entry with a revision of its own."""
+
+            revision: int = 0
+
+    with pytest.raises(InvalidRecord, match=r"Enveloped\.envelope: .* call the field otherwise"):
+
+        @record("things", key=("a",))
+        class Enveloped(Record):
+            """A thing in an envelope."""
+
+            a: str
+            envelope: str | None = None  # type: ignore[assignment]
+
     with pytest.raises(InvalidRecord, match="extends no record"):
 
         @record()

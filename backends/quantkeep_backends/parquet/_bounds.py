@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from quantkeep.collection import Collection
 from quantkeep.columns import Kind, Scalar, microseconds
-from quantkeep_backends.parquet._columns import canonical
+from quantkeep_backends.parquet._columns import INNER, canonical, inner_names
 
 Ends = tuple[Any, Any] | None  # the least and the greatest value of a column; None: not known
 _PRUNED: Final = {Kind.TEXT, Kind.INTEGER, Kind.TIMESTAMP, Kind.DATE, Kind.UUID}
@@ -81,10 +81,11 @@ def _computed(collection: Collection, table: pa.Table, name: str) -> Bounds:
 
 def bounds_of_group(collection: Collection, metadata: Any, number: int) -> dict[str, Bounds]:
     """Those of a row group, of the columns of which they are known."""
-    places = {name: place for place, name in enumerate(metadata.schema.names)}
+    places = {name: place for place, name in enumerate(inner_names(metadata.schema.names))}
     group, found = metadata.row_group(number), {}
     for name in prunable(collection):
-        statistics = group.column(places[name]).statistics if name in places else None
+        place = places.get(name if name in collection.places else INNER[0])
+        statistics = None if place is None else group.column(place).statistics
         if statistics is None or not statistics.has_null_count:
             continue
         nulls = statistics.null_count

@@ -24,21 +24,40 @@ from quantkeep_backends.parquet._packed import (
 )
 
 STAMPS: Final = ("revision", "created_at", "updated_at", "schema_version")
+INNER: Final = ("_revision", "_created_at", "_updated_at", "_schema_version")  # no record's are
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
 _STAMP_TYPES: Final = (pa.int64(), _INSTANT, _INSTANT, pa.int32())
 
 
 def file_schema(collection: Collection) -> pa.Schema:
-    """The schema of a file of *collection*: its columns, and the store's own behind them."""
+    """The schema of a file of *collection*: its columns, and the store's own behind them.
+
+    The store's own are called :data:`INNER` in memory; see :func:`outer` for files.
+    """
     fields = [*arrow.schema(collection)]
-    for name, type_ in zip(stamp_names(collection), _STAMP_TYPES, strict=True):
+    for name, type_ in zip(INNER, _STAMP_TYPES, strict=True):
         fields.append(pa.field(name, type_, nullable=False))
     return pa.schema(fields, {"quantkeep.collection": collection.name})
 
 
 def stamp_names(collection: Collection) -> list[str]:
-    """What the store's own columns are called: they give way to those of *collection*."""
+    """What files call the store's own columns: they give way to those of *collection*."""
     return [_free(name, collection.places) for name in STAMPS]
+
+
+def outer(collection: Collection, schema: pa.Schema) -> pa.Schema:
+    """*schema*, as of :func:`file_schema`, with the names that files have."""
+    names = [*collection.names, *stamp_names(collection)]
+    fields = [f.with_name(name) for f, name in zip(schema, names, strict=True)]
+    return pa.schema(fields, schema.metadata)
+
+
+def inner_names(names: Sequence[str]) -> list[str]:
+    """The names of a file's columns, with :data:`INNER` for the store's own, which are the last.
+
+    A record may have got a column since that is called as one of these is in the file.
+    """
+    return [*names[: -len(INNER)], *INNER]
 
 
 def _free(name: str, taken: Container[str]) -> str:
@@ -140,7 +159,7 @@ def stored_rows(collection: Collection, table: pa.Table) -> list[StoredRow]:
 def keys_of(collection: Collection, table: pa.Table) -> Iterator[Key]:
     """The key of each row of a log's table."""
     columns = [scalars(collection.column(n).kind, table.column(n)) for n in collection.stream]
-    revisions = table.column(stamp_names(collection)[0]).to_pylist()
+    revisions = table.column(INNER[0]).to_pylist()
     return zip(*columns, revisions, strict=True)
 
 

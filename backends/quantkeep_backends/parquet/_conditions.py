@@ -11,7 +11,7 @@ from quantkeep.collection import Collection
 from quantkeep.columns import Column, Kind
 from quantkeep.query import Condition, Operator, Where, column_of
 from quantkeep_backends.parquet._bounds import Bounds
-from quantkeep_backends.parquet._columns import STAMPS, canonical, stamp_names
+from quantkeep_backends.parquet._columns import INNER, STAMPS, canonical
 
 # Kinds whose canonical scalars compare in Arrow as they do in queries.
 EXACT: Final = {Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN, Kind.TIMESTAMP, Kind.DATE, Kind.UUID}
@@ -41,8 +41,7 @@ def values_of(collection: Collection, table: pa.Table, name: str) -> Any:
     kind = column_of(collection, name).kind
     if name in collection.places:
         return canonical(kind, table.column(name))
-    stamp = stamp_names(collection)[STAMPS.index(name)]
-    return canonical(kind, table.column(stamp))
+    return canonical(kind, table.column(INNER[STAMPS.index(name)]))
 
 
 def mask(collection: Collection, table: pa.Table, conditions: Sequence[Where]) -> Any:

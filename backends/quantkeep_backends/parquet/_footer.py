@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from quantkeep.collection import Collection
 from quantkeep_backends._files.proving import damaged
 from quantkeep_backends.parquet._bounds import Bounds, bounds_of_group
+from quantkeep_backends.parquet._columns import inner_names
 from quantkeep_backends.parquet._packed import is_text, nulls
 from quantkeep_backends.parquet._segments import Segment
 
@@ -38,12 +39,14 @@ class Footer:
     @cached_property
     def schema(self) -> pa.Schema:
         """The columns that the file has, and their types."""
-        return self.metadata.schema.to_arrow_schema()
+        found: pa.Schema = self.metadata.schema.to_arrow_schema()
+        named = zip(found, self.names, strict=True)
+        return pa.schema([field.with_name(name) for field, name in named], found.metadata)
 
     @cached_property
     def names(self) -> list[str]:
-        """The columns that the file has."""
-        return [*self.metadata.schema.names]
+        """The columns that the file has, as they are called in memory."""
+        return inner_names(self.metadata.schema.names)
 
     def check_budget(self, number: int) -> None:
         """Refuse a row group that would fill the memory; raises :class:`Corrupt`."""
@@ -98,9 +101,16 @@ class Footer:
             with pq.ParquetFile(
                 source, metadata=self.metadata, read_dictionary=self._repeating, pre_buffer=True
             ) as file:
-                return file.read_row_groups(numbers, columns=names, use_threads=True)
+                called = [outer for inner, outer in self._called.items() if inner in names]
+                read = file.read_row_groups(numbers, columns=called, use_threads=True)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise damaged(self._path, f"it cannot be read ({error})") from None
+        return read.rename_columns([inner for inner in self._called if inner in names])
+
+    @cached_property
+    def _called(self) -> dict[str, str]:
+        """What the file calls its columns."""
+        return dict(zip(self.names, self.metadata.schema.names, strict=True))
 
     def _schema_of(self, names: Sequence[str], arrays: Sequence[Any]) -> pa.Schema:
         """The part of the schema for *names*, with the types of *arrays*."""
@@ -110,12 +120,13 @@ class Footer:
 
     @cached_property
     def _repeating(self) -> list[str]:
-        """Columns of texts that were written with a dictionary."""
+        """Columns of texts that were written with a dictionary, as the file calls them."""
         if not self.metadata.num_row_groups:
             return []
         group = self.metadata.row_group(0)
         texts = (n for n, field in enumerate(self.schema) if is_text(field.type))
-        return [self.names[n] for n in texts if "RLE_DICTIONARY" in group.column(n).encodings]
+        called = self.metadata.schema.names
+        return [called[n] for n in texts if "RLE_DICTIONARY" in group.column(n).encodings]
 
     def _void(self, number: int) -> frozenset[str]:
         """Columns that have nulls alone in a row group."""

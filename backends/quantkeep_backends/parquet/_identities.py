@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from quantkeep import arrow
 from quantkeep.collection import Collection
 from quantkeep.model import Group
-from quantkeep_backends.parquet._columns import canonical, one, stamp_names
+from quantkeep_backends.parquet._columns import INNER, canonical, one
 from quantkeep_backends.parquet._hashes import Hashes, of_columns
 
 
@@ -51,7 +51,7 @@ def worth_keeping(collection: Collection, table: pa.Table) -> Mapping[Group, Has
     """
     if not collection.log:
         return {}  # all its rows are in memory
-    order = pc.sort_indices(table.column(stamp_names(collection)[0]))
+    order = pc.sort_indices(table.column(INNER[0]))
     found: dict[Group, Hashes] = {}
     for group in groups_of(collection):
         columns = [column_of(collection, table, name) for name in columns_of(collection, group)]

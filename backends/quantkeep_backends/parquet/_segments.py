@@ -17,7 +17,7 @@ from quantkeep.model import Group
 from quantkeep_backends._files.medium import Files
 from quantkeep_backends._files.proving import damaged
 from quantkeep_backends.parquet._bounds import Bounds, Ends, bounds_of
-from quantkeep_backends.parquet._columns import canonical, is_constant
+from quantkeep_backends.parquet._columns import canonical, is_constant, outer
 from quantkeep_backends.parquet._hashes import Hashes
 from quantkeep_backends.parquet._scalars import read, read_key, write_key
 
@@ -154,7 +154,7 @@ def write(
 
     def drafted(table: pa.Table) -> tuple[Segment, bytes | None]:
         runs = runs_of(collection, table)
-        before = again and again.get((fingerprint(table.schema), repr(runs)))
+        before = again and again.get((fingerprint(outer(collection, table.schema)), repr(runs)))
         if before:
             return before, None
         data, places = encoded(collection, table, kept(collection, table))
@@ -179,6 +179,7 @@ def encoded(collection: Collection, table: pa.Table, kept: Kept) -> tuple[bytes,
 
     Readers of Parquet look where the footer tells them to, and so pass over it.
     """
+    table = pa.Table.from_arrays(table.columns, schema=outer(collection, table.schema))
     group_rows = _NEWEST_GROUP if is_newest(collection, table) else GROUP_ROWS
     dictionaries = [n for n in table.column_names if _repeats(table.column(n))]
     encodings = {
@@ -239,7 +240,7 @@ def _described(
         len(data),
         sha256(data).hexdigest(),
         table.num_rows,
-        fingerprint(table.schema),
+        fingerprint(outer(collection, table.schema)),
         runs,
         bounds_of(collection, table, metadata),
         tuple(_pieces(path, data, metadata)),

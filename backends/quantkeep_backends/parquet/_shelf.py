@@ -12,7 +12,7 @@ from quantkeep.collection import Collection, Key, StoredRow
 from quantkeep.columns import Scalar
 from quantkeep.model import Group, HeldShelf, arranger
 from quantkeep_backends.parquet._bounds import Ends
-from quantkeep_backends.parquet._columns import keys_of, one, stamp_names, stored_rows
+from quantkeep_backends.parquet._columns import INNER, keys_of, one, stored_rows
 from quantkeep_backends.parquet._hashes import Hashes, of_value, of_values
 from quantkeep_backends.parquet._identities import column_of, columns_of, hashes_of
 from quantkeep_backends.parquet._reader import Reader
@@ -208,14 +208,13 @@ class LogShelf(HeldShelf):
 
     def _rows_with(self, segment: Segment, keys: set[Key]) -> Iterator[pa.Table]:
         revisions = pa.array(sorted({revision_of(key) for key in keys}), pa.int64())
-        stamp = stamp_names(self.collection)[0]
         footer = self._reader.footer(segment)
         for number in footer.groups:
             bounds = footer.bounds(self.collection, number).get("revision")
             if bounds and bounds.lie_apart(revisions[0].as_py(), revisions[-1].as_py()):
                 continue
             table = self._reader.rows(self.collection, segment, number)
-            found = table.filter(pc.is_in(table.column(stamp), value_set=revisions))
+            found = table.filter(pc.is_in(table.column(INNER[0]), value_set=revisions))
             mask = [key in keys for key in keys_of(self.collection, found)]
             if any(mask):
                 yield found.filter(pa.array(mask, pa.bool_()))
@@ -252,8 +251,7 @@ class LogShelf(HeldShelf):
 
     def _values(self, segment: Segment, columns: Sequence[str]) -> Iterator[tuple[Key, Key]]:
         """What each row of *segment* has in *columns*, and its key; reads these columns alone."""
-        stamp = stamp_names(self.collection)[0]
-        for table in self._groups(segment, [*columns, *self.collection.stream, stamp]):
+        for table in self._groups(segment, [*columns, *self.collection.stream, INNER[0]]):
             lists = [column_of(self.collection, table, name).to_pylist() for name in columns]
             yield from zip(zip(*lists, strict=True), keys_of(self.collection, table), strict=True)
 

@@ -24,8 +24,8 @@ from quantkeep.query import (
     total,
     value_of,
 )
-from quantkeep_backends.parquet._columns import file_schema, scalars, stamp_names
-from quantkeep_backends.parquet._conditions import excluded, mask, split, values_of
+from quantkeep_backends.parquet._columns import INNER, STAMPS, canonical, file_schema, scalars
+from quantkeep_backends.parquet._conditions import excluded, mask, split
 from quantkeep_backends.parquet._reading import View
 
 _WIDTHS: Final = {"year": 4, "month": 7, "day": 10, "hour": 13}
@@ -94,8 +94,7 @@ def _columns(tally: Tally) -> list[str]:
 
 
 def _file_names(collection: Collection, names: Sequence[str]) -> list[str]:
-    stamps = dict(zip(("revision", "created_at", "updated_at"), stamp_names(collection),
-                      strict=False))  # fmt: skip
+    stamps = dict(zip(STAMPS, INNER, strict=True))
     return [*dict.fromkeys(n if n in collection.places else stamps[n] for n in names)]
 
 
@@ -128,18 +127,13 @@ def _rows_of(collection: Collection, table: pa.Table, names: set[str]) -> Iterat
         for column in collection.columns
     ]
     stamps = [
-        values_of(collection, table, name).to_pylist() if _has(collection, table, name) else nothing
-        for name in ("revision", "created_at", "updated_at")
+        canonical(kind, table.column(name)).to_pylist() if name in table.column_names else nothing
+        for name, kind in zip(INNER, (Kind.INTEGER, Kind.TIMESTAMP, Kind.TIMESTAMP), strict=False)
     ]
     for values, stamped in zip(zip(*columns, strict=True), zip(*stamps, strict=True), strict=True):
         revision, created_at, updated_at = stamped
         version = collection.schema_version
         yield StoredRow(values, revision, created_at, updated_at, version, b"")
-
-
-def _has(collection: Collection, table: pa.Table, name: str) -> bool:
-    stamps = stamp_names(collection)
-    return stamps[("revision", "created_at", "updated_at").index(name)] in table.column_names
 
 
 # -- groups ----------------------------------------------------------------------------------------

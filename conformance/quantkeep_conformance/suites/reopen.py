@@ -1,11 +1,12 @@
 """Reopening: what a keep is when another program opens it, later, newer, or after a restore."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from quantkeep import Capability, Keep, NotFound, Record, record
+from quantkeep import Capability, Keep, NotFound, Query, Record, Where, field, record
 from quantkeep.errors import Corrupt, FormatTooNew, ReadOnly, UpgradeNeeded
 from quantkeep_conformance.clauses import Facility, Suite, requires
 from quantkeep_conformance.exactness import assert_all_same
@@ -22,6 +23,8 @@ from quantkeep_conformance.records import (
 from quantkeep_conformance.samples import populated, with_targets
 from quantkeep_conformance.suites.helpers import log, numbers, put, started
 
+EARLY = datetime(1999, 12, 31, tzinfo=UTC)
+
 
 @record("kit_positions", key=("account", "mode", "symbol"), schema_version=2)
 class NewerPosition(Record):
@@ -31,6 +34,15 @@ class NewerPosition(Record):
     mode: str = "paper"
     symbol: str
     size: Decimal | None = None
+
+
+@record()
+class StampedEntry(Entry):
+    """The kit's entry with fields that are called as the store's own columns may be."""
+
+    created_at: datetime | None = None
+    updated_at: int | None = field(default=None, index=True)
+    schema_version: str | None = None
 
 
 class Reopen(Suite):
@@ -95,6 +107,33 @@ class Reopen(Suite):
         with place.open() as keep:
             log(keep, Entry(number=3))
             assert numbers(keep.table(Entry).scan()) == [1, 2, 3]
+
+    @requires(Capability.PERSISTENT)
+    def test_added_fields_called_as_the_stores_own(self, place: Place) -> None:
+        """Fields called created_at, updated_at or schema_version are null in what was there before."""
+        with place.open() as keep:
+            log(keep, *(Entry(number=n, uid=f"{n}") for n in range(3)))
+            keep.backend.compact()
+            log(keep, Entry(number=3))
+            before = [entry.envelope for entry in keep.table(Entry).list()]
+        with place.open(records=(StampedEntry,)) as keep:
+            table = keep.table(StampedEntry)
+            stamped = StampedEntry(number=4, created_at=EARLY, updated_at=-5, schema_version="x")
+            keep.commit(table.append([stamped]))
+            for _ in range(2):
+                *others, last = table.list()
+                assert_all_same([last], [stamped])
+                assert [(e.created_at, e.updated_at, e.schema_version) for e in others] == [
+                    (None, None, None)
+                ] * 4
+                assert [e.envelope for e in others] == before
+                for condition, wanted in (
+                    (Where("updated_at", "==", None), [0, 1, 2, 3]),
+                    (Where("updated_at", "<", 0), [4]),
+                    (Where("created_at", "<=", EARLY), [4]),
+                ):
+                    assert numbers(table.scan(Query(where=(condition,)))) == wanted
+                keep.backend.compact()
 
     @requires(Capability.PERSISTENT)
     def test_added_fields_need_migration(self, place: Place) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # What others computed and rounded is kept as they gave it; another unit or sign is refused.
 RELATIVE: Final = 1e-3
 ABSOLUTE: Final = 1e-2
+_PART: Final = 65_536  # rows of a table that are worth a thread
 
 
 @attrs.frozen
@@ -106,14 +107,32 @@ def fill(collection: Collection, table: "pa.Table") -> "pa.Table":
     Raises:
         InvalidValue: a value contradicts its formula; names the row.
     """
+    import pyarrow as pa
+
+    from quantkeep.ahead import ahead
+
+    rules = getattr(collection.record, "derived", ())
+    if not rules or not table.num_rows:
+        return table
+
+    def filled(start: int) -> "pa.Table":
+        return _filled(collection, rules, table.slice(start, _PART), start)
+
+    return pa.concat_tables(ahead(filled, range(0, table.num_rows, _PART)))
+
+
+def _filled(
+    collection: Collection, rules: Sequence[Derived], part: "pa.Table", start: int
+) -> "pa.Table":
+    """*part* of a table, the rows from *start* on."""
     import pyarrow.compute as pc
 
-    for rule in getattr(collection.record, "derived", ()):
-        follows, given = _follows(rule, table), table.column(rule.field)
-        _check_column(rule, table, follows, collection.name)
+    for rule in rules:
+        follows, given = _follows(rule, part), part.column(rule.field)
+        _check_column(rule, part, follows, collection.name, start)
         filled = pc.coalesce(given, follows)
-        table = table.set_column(collection.places[rule.field], rule.field, filled)
-    return table
+        part = part.set_column(collection.places[rule.field], rule.field, filled)
+    return part
 
 
 def _follows(rule: Derived, table: "pa.Table") -> Any:
@@ -161,7 +180,7 @@ class _Numbers:
         return self._apply("divide", other, self)
 
 
-def _check_column(rule: Derived, table: "pa.Table", follows: Any, record: str) -> None:
+def _check_column(rule: Derived, table: "pa.Table", follows: Any, record: str, start: int) -> None:
     import pyarrow.compute as pc
 
     given = table.column(rule.field)
@@ -174,4 +193,4 @@ def _check_column(rule: Derived, table: "pa.Table", follows: Any, record: str) -
     if row < 0:
         return
     values = [table.column(name)[row].as_py() for name in (rule.field, *rule.inputs)]
-    rule.check(values[0], values[1:], f"{record}[{row}]")
+    rule.check(values[0], values[1:], f"{record}[{start + row}]")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 import quantkeep
-from quantkeep import InvalidValue, Query, Record, arrow, field, record
+from quantkeep import InvalidValue, Query, Record, arrow, derived, field, record
 from quantkeep.collection import SealedRow
 from quantkeep.derived import Derived, Derives
 from quantkeep.errors import Corrupt, TooLarge
@@ -318,6 +318,13 @@ def test_duckdb_relations() -> None:
 # -- what follows from other columns --------------------------------------------------------------
 
 
+@pytest.fixture(params=[2, 1 << 16], ids=["in parts", "in one part"])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long tables are looked at in parts, beside each other."""
+    monkeypatch.setattr(derived, "_PART", request.param)
+
+
+@pytest.mark.usefixtures("parts")
 def test_what_follows_is_the_same_in_a_table_and_in_records() -> None:
     quantities = [0.1, 3.0, math.nan, 1e308, 5.0, 2.0]
     prices = [0.3, None, 1.0, 1e308, 0.0, 4.0]
@@ -334,12 +341,15 @@ def test_what_follows_is_the_same_in_a_table_and_in_records() -> None:
     assert rows[2].values[2:] == (None, None)
 
 
+@pytest.mark.usefixtures("parts")
 def test_what_contradicts_is_refused_in_a_table_and_in_records() -> None:
     with pytest.raises(InvalidValue, match=r"Fill\.notional: is 5\.0, but qty \* price is 6\.0"):
         Fill(qty=2.0, price=3.0, notional=5.0)
-    table = pa.table({"qty": [1.0, 2.0], "price": [3.0, 3.0], "notional": [3.0, 5.0]})
-    with pytest.raises(InvalidValue, match=r"fills_\[1\]\.notional: is 5\.0"):
-        arrow.rows(Fill.collection, table, Hosts())
+    for place in range(5):
+        given = [3.0 if row < place else 5.0 for row in range(5)]
+        table = pa.table({"qty": [1.0] * 5, "price": [3.0] * 5, "notional": given})
+        with pytest.raises(InvalidValue, match=rf"fills_\[{place}\]\.notional: is 5\.0"):
+            arrow.rows(Fill.collection, table, Hosts())
 
 
 def test_a_changed_copy_is_derived_anew() -> None:

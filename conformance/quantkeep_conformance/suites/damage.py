@@ -1,12 +1,11 @@
 """Damage: files that were flipped, cut or lost say so, and close only what was in them (Z-6, Z-18)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from quantkeep import Capability, Keep, QuantkeepError, Record, Unsupported
+from quantkeep import Capability, Keep, QuantkeepError, Record
 from quantkeep_conformance.clauses import Facility, Suite, requires
 from quantkeep_conformance.effort import Effort
 from quantkeep_conformance.harm import Harm, cut_anywhere, flipped_anywhere, to_stretches
@@ -15,7 +14,7 @@ from quantkeep_conformance.places import Place
 from quantkeep_conformance.questions import Answers, Question, ask, questions
 from quantkeep_conformance.records import Entry, Party, Setting, Specimen
 from quantkeep_conformance.samples import populated
-from quantkeep_conformance.suites.helpers import log, put
+from quantkeep_conformance.suites.helpers import compacted, log, put
 
 Evidence = dict[str, object]
 Told = tuple[Harm, Answers]
@@ -81,7 +80,7 @@ class DamagedFiles(Suite):
         self, place: Place, effort: Effort, tmp_path: Path, evidence: Evidence
     ) -> None:
         """As the clause above, of files that compaction has made."""
-        _divided(place, effort, tmp_path, evidence, _compact)
+        _divided(place, effort, tmp_path, evidence, compacted)
 
 
 def _filled(place: Place) -> list[Question]:
@@ -193,11 +192,6 @@ def _commit(keep: Keep, kind: type[Record], number: int) -> None:
         put(keep, populated(Specimen, number, name=f"{number:03}"))
     else:
         put(keep, Party(party=f"{number}"))
-
-
-def _compact(keep: Keep) -> None:
-    with suppress(Unsupported):
-        keep.backend.compact()
 
 
 def _assert_divided(told: Sequence[Told]) -> None:

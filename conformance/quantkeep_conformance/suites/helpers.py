@@ -3,10 +3,10 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from quantkeep import PRESENT, Keep, Receipt, Record
+from quantkeep import PRESENT, Keep, Receipt, Record, Unsupported
 from quantkeep.batch import Write
 from quantkeep_conformance.exactness import assert_same
 from quantkeep_conformance.processes import Child
@@ -91,6 +91,12 @@ def started(children: list[Child]) -> list[Child]:
     for child in children:
         child.tell("go")
     return children
+
+
+def compacted(keep: Keep) -> None:
+    """Compact *keep*, where there is something to compact."""
+    with suppress(Unsupported):
+        keep.backend.compact()
 
 
 @contextmanager

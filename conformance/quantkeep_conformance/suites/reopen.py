@@ -21,7 +21,7 @@ from quantkeep_conformance.records import (
     WiderEntry,
 )
 from quantkeep_conformance.samples import populated, with_targets
-from quantkeep_conformance.suites.helpers import log, numbers, put, started
+from quantkeep_conformance.suites.helpers import compacted, log, numbers, put, started
 
 EARLY = datetime(1999, 12, 31, tzinfo=UTC)
 
@@ -113,7 +113,7 @@ class Reopen(Suite):
         """Fields called created_at, updated_at or schema_version are null in what was there before."""
         with place.open() as keep:
             log(keep, *(Entry(number=n, uid=f"{n}") for n in range(3)))
-            keep.backend.compact()
+            compacted(keep)
             log(keep, Entry(number=3))
             before = [entry.envelope for entry in keep.table(Entry).list()]
         with place.open(records=(StampedEntry,)) as keep:
@@ -133,7 +133,7 @@ class Reopen(Suite):
                     (Where("created_at", "<=", EARLY), [4]),
                 ):
                     assert numbers(table.scan(Query(where=(condition,)))) == wanted
-                keep.backend.compact()
+                compacted(keep)
 
     @requires(Capability.PERSISTENT)
     def test_added_fields_need_migration(self, place: Place) -> None:

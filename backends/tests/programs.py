@@ -67,7 +67,7 @@ def become(files: list[int], program: str, *arguments: str) -> NoReturn:
             os.close(file)
         sys.argv = ["-c", *arguments]
         sys.modules["__main__"] = module = ModuleType("__main__")
-        exec(compile(program, "<program>", "exec"), module.__dict__)
+        exec(compile(program, "<program>", "exec"), module.__dict__)  # a test's own text
         code = 0
     except BaseException:  # whatever it is, a fork must not go on as its parent would
         traceback.print_exc()

@@ -49,11 +49,10 @@ def worth_keeping(collection: Collection, table: pa.Table) -> Mapping[Group, Has
 
     They do where identifiers ascend from row to row, as those of many exchanges.
     """
-    if not collection.log:
-        return {}  # all its rows are in memory
-    order = pc.sort_indices(table.column(INNER[0]))
     found: dict[Group, Hashes] = {}
-    for group in groups_of(collection):
+    groups = [*groups_of(collection)] if collection.log else []  # others are held in memory
+    order = pc.sort_indices(table.column(INNER[0])) if groups else None
+    for group in groups:
         columns = [column_of(collection, table, name) for name in columns_of(collection, group)]
         if not ascends(one(columns[-1]).take(order).drop_null()):
             found[group] = Hashes(hashes_of(group, columns))
